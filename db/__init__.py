@@ -1,0 +1,1 @@
+"""What is kept: tables, state machines, units of work, outbox and audit."""

@@ -1,0 +1,1 @@
+"""The order of the steps: settings, wiring, Prefect flows, the service and the command line."""

@@ -1,0 +1,1 @@
+"""Images in, findings out: everything about cells, and nothing about databases, wires or workflows."""

@@ -1,0 +1,241 @@
+"""The words of the domain as frozen value types.
+
+Coordinates
+-----------
+Every coordinate here is in pixels of the *field in true proportion*: the image as decoded, turned upright and
+un-stretched (`FieldImage.pixels`). `FieldImage.to_stored` leads back to the pixels as they were stored, which is what
+exports use.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class CellClass(StrEnum):
+    """What a detected object is; the values are the names that leave the program."""
+
+    RBC = "RBC"
+    SPHEROCYTE = "Spherocyte"
+    PLATELET = "Platelet"
+    WBC = "WBC"
+
+    @property
+    def is_red_cell(self) -> bool:
+        """Whether cells of this class count as red cells."""
+        return self in (CellClass.RBC, CellClass.SPHEROCYTE)
+
+
+@dataclass(frozen=True, slots=True)
+class ImageInfo:
+    """What a file's header says, before a pixel is decoded.
+
+    Attributes
+    ----------
+    media_type : str
+        ``image/jpeg``, ``image/png`` or ``image/tiff``.
+    width, height : int
+        Stored size in pixels, before EXIF orientation.
+    frames : int
+        Number of pages (TIFF) or 1.
+    """
+
+    media_type: str
+    width: int
+    height: int
+    frames: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FieldImage:
+    """One microscope field, ready to be analysed.
+
+    Attributes
+    ----------
+    pixels : ndarray of uint8, shape (height, width, 3)
+        RGB in true proportion.
+    stored_width, stored_height : int
+        Size of the stored, upright image in pixels.
+    pixel_aspect : float
+        Display width over height of one stored pixel; 1.0 when nothing was stretched.
+    """
+
+    pixels: NDArray[np.uint8]
+    stored_width: int
+    stored_height: int
+    pixel_aspect: float = 1.0
+
+    @property
+    def width(self) -> int:
+        """Width in true proportion, in pixels."""
+        return int(self.pixels.shape[1])
+
+    @property
+    def height(self) -> int:
+        """Height in true proportion, in pixels."""
+        return int(self.pixels.shape[0])
+
+    @property
+    def to_stored(self) -> tuple[float, float]:
+        """Factors (x, y) that lead from true-proportion to stored coordinates."""
+        return self.stored_width / self.width, self.stored_height / self.height
+
+
+@dataclass(frozen=True, slots=True)
+class CellMeasures:
+    """Measures of one cell; definitions and formulas stand in `sphero_core.morphology`.
+
+    Lengths are in true-proportion pixels of the field. A measure that cannot be had is NaN.
+
+    Attributes
+    ----------
+    area_px : float
+        Area in square pixels.
+    equivalent_diameter_px : float
+        sqrt(4 A / pi).
+    perimeter_px : float
+        Length of the outline.
+    circularity : float
+        4 pi A / P^2, 1 for a disc.
+    eccentricity : float
+        Of the ellipse with the same second moments, 0 for a disc.
+    axis_ratio : float
+        Minor over major axis of that ellipse.
+    solidity : float
+        Area over area of the convex hull.
+    pallor_index : float
+        (I_centre - I_rim) / I_rim of the green channel; above 0 where the centre is paler.
+    relative_density : float
+        Mean optical density -log10(I / I_background), green, over that of the median red cell of the case.
+    relative_diameter : float
+        Equivalent diameter over that of the median red cell of the case.
+    """
+
+    area_px: float
+    equivalent_diameter_px: float
+    perimeter_px: float
+    circularity: float
+    eccentricity: float
+    axis_ratio: float
+    solidity: float
+    pallor_index: float
+    relative_density: float
+    relative_diameter: float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Cell:
+    """One detected object in a field.
+
+    Attributes
+    ----------
+    cell_class : CellClass
+    score : float
+        The network's (calibrated) probability of `cell_class`, 0 to 1.
+    red_cell_score : float
+        P(RBC) + P(Spherocyte), 0 to 1.
+    x, y : int
+        Upper left corner of `mask` in the field.
+    mask : ndarray of bool, shape (height, width)
+        The cell's pixels, cropped to its box; at least one pixel is set in each outer row and column.
+    touches_border : bool
+        Whether the field's edge cuts the cell; such cells are not counted.
+    overlaps : bool
+        Whether another cell touches or overlaps it.
+    measures : CellMeasures or None
+        None until measured.
+    """
+
+    cell_class: CellClass
+    score: float
+    red_cell_score: float
+    x: int
+    y: int
+    mask: NDArray[np.bool_]
+    touches_border: bool = False
+    overlaps: bool = False
+    measures: CellMeasures | None = None
+
+    @property
+    def box(self) -> tuple[int, int, int, int]:
+        """``(x, y, width, height)`` in pixels."""
+        return self.x, self.y, int(self.mask.shape[1]), int(self.mask.shape[0])
+
+
+@dataclass(frozen=True, slots=True)
+class Quality:
+    """Whether a field may be counted, and why not."""
+
+    accepted: bool = True
+    reasons: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FieldFindings:
+    """The outcome of one analysis: one model bundle over one field.
+
+    Attributes
+    ----------
+    cells : tuple of Cell
+        Every cell above its threshold, those cut by the border included.
+    width, height : int
+        Of the field in true proportion, in pixels.
+    cell_diameter_px : float
+        Median cell diameter of the case the scale was set by, in pixels of this field.
+    passes : int
+        Forward passes of the network.
+    seconds : float
+        Wall time of the whole analysis of the field.
+    saturated : bool
+        Whether the detector's maximum number of detections was reached in a pass.
+    quality : Quality
+    """
+
+    cells: tuple[Cell, ...]
+    width: int
+    height: int
+    cell_diameter_px: float
+    passes: int
+    seconds: float
+    saturated: bool = False
+    quality: Quality = field(default_factory=Quality)
+
+
+@dataclass(frozen=True, slots=True)
+class CaseCounts:
+    """Counts of a case over its accepted fields; cells cut by the border are not in them.
+
+    Attributes
+    ----------
+    red_cells : int
+        Every red cell, spherocytes included.
+    spherocytes : int
+    spherocyte_percent : float or None
+        100 * spherocytes / red_cells; None without a red cell.
+    ci95 : tuple of float or None
+        95 % interval of the percentage, in percent.
+    fields : int
+        Accepted fields that were counted.
+    limitations : tuple of str
+        What a reader must know, in words.
+    """
+
+    red_cells: int
+    spherocytes: int
+    spherocyte_percent: float | None
+    ci95: tuple[float, float] | None
+    fields: int
+    limitations: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class BundleId:
+    """Which model bundle: its name, version and SHA-256 over all of it (hex)."""
+
+    name: str
+    version: str
+    sha256: str
