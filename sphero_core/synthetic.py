@@ -151,7 +151,7 @@ def random_style(rng: np.random.Generator, **fixed: Any) -> SmearStyle:
         "white_cells": int(rng.random() < 0.15),
         "azure": _purple(rng),
     }
-    covered = rng.uniform(0.25, 0.5)
+    covered = rng.uniform(0.25, 0.6)
     per_red_cell = {"platelets": rng.gamma(1.2, 0.09), "specks": rng.gamma(1.0, 0.12)}
     style |= fixed
     room = style["width"] * style["height"] / (np.pi / 4 * style["cell_diameter_px"] ** 2)

@@ -129,7 +129,7 @@ def make_outline(rng: np.random.Generator, kind: Kind, unit_radius: float) -> Ou
         # The tail lies on the long axis; its foot is narrow, so that the body stays convex.
         radii += rng.uniform(0.3, 0.9) * np.exp((np.cos(angle - turn) - 1) / rng.uniform(0.03, 0.07))
     elif kind is Kind.BURR:
-        radii *= 1 + _spicules(rng, angle, rng.uniform(0.05, 0.14))
+        radii *= 1 + _spicules(rng, angle, rng.uniform(0.07, 0.2))
     elif kind is Kind.CONTRACTED:
         radii = _flattened(rng, angle, radii, sides=int(rng.integers(1, 4)), depth=(0.7, 0.88))
     elif kind is Kind.FRAGMENT:
@@ -260,7 +260,7 @@ def _spicules(rng: np.random.Generator, angle: Floats, height: float) -> Floats:
     count = int(rng.integers(8, 15))
     places = (np.arange(count) + rng.uniform(-0.25, 0.25, count)) * (2 * np.pi / count)
     heights = height * rng.uniform(0.5, 1.4, count)
-    spikes = np.exp((np.cos(angle[:, None] - places) - 1) * (count / 1.7) ** 2)
+    spikes = np.exp((np.cos(angle[:, None] - places) - 1) * (count / 1.3) ** 2)
     return np.asarray(spikes @ heights, dtype=np.float64)
 
 
