@@ -1,0 +1,268 @@
+"""From pixels to cells: one field through the network, one cell one class, measured.
+
+The order for a case: `measure_cell_diameters` on each field, `case_cell_diameter` over them, `analyse_field` on each field,
+`relate_to_case` over the findings.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from sphero_core.bundle import Thresholds
+from sphero_core.detector import MAX_CANDIDATES, Candidates, Detector
+from sphero_core.morphology import measure_cells
+from sphero_core.tiling import Tile, TilePlan, plan_tiles
+from sphero_core.types import Cell, CellClass, FieldFindings, FieldImage
+
+#: Two masks that overlap more than this are one cell (Mask R-CNN's and COCO's usual criterion).
+SAME_CELL_IOU = 0.5
+#: A mask that lies within another by more than this share is a part of that cell.
+PART_OF_CELL = 0.8
+#: A cell this close to the field's edge is cut by it, in pixels of the pass.
+BORDER_PIXELS = 2.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Found:
+    """A candidate in field coordinates, before and after the thresholds are looked at.
+
+    Attributes
+    ----------
+    box : tuple of float
+        ``x0, y0, x1, y1`` in field pixels.
+    probabilities : tuple of float
+        Of RBC, Spherocyte, Platelet, WBC.
+    mask : ndarray of float32, shape (side, side)
+        Over the box.
+    """
+
+    box: tuple[float, float, float, float]
+    probabilities: tuple[float, float, float, float]
+    mask: NDArray[np.float32]
+
+
+def analyse_field(
+    detector: Detector,
+    image: FieldImage,
+    cell_diameter_px: float,
+    *,
+    clock: Callable[[], float] = time.perf_counter,
+) -> FieldFindings:
+    """Find and measure every cell of a field.
+
+    Parameters
+    ----------
+    detector : Detector
+    image : FieldImage
+    cell_diameter_px : float
+        Median cell diameter of the case in pixels of this field; see `sphero_core.scale`.
+    clock : callable
+        Seconds, monotonic.
+
+    Returns
+    -------
+    FieldFindings
+        Cells sorted by their place, top to bottom; measures relative to the case are still NaN, see `relate_to_case`.
+    """
+    started = clock()
+    plan = plan_tiles(image.width, image.height, cell_diameter_px, detector.input)
+    found, saturated = find(detector, image.pixels, plan)
+    cells = measure_cells(image.pixels, call_cells(found, detector.thresholds, image, plan.scale))
+    return FieldFindings(
+        cells=tuple(cells),
+        width=image.width,
+        height=image.height,
+        cell_diameter_px=cell_diameter_px,
+        passes=len(plan.tiles),
+        seconds=clock() - started,
+        saturated=saturated,
+    )
+
+
+def find(detector: Detector, pixels: NDArray[np.uint8], plan: TilePlan) -> tuple[list[Found], bool]:
+    """Every candidate of a field, in field pixels, and whether a pass was saturated."""
+    interpolation = cv2.INTER_AREA if plan.scale < 1 else cv2.INTER_LINEAR
+    scaled = np.asarray(cv2.resize(pixels, (plan.width, plan.height), interpolation=interpolation), np.uint8)
+    filling = _background(scaled)
+    found: list[Found] = []
+    saturated = False
+    for tile in plan.tiles:
+        window = scaled[tile.y : tile.y + detector.input.height, tile.x : tile.x + detector.input.width]
+        canvas = np.empty((detector.input.height, detector.input.width, 3), np.uint8)
+        canvas[:] = filling
+        canvas[: window.shape[0], : window.shape[1]] = window
+        candidates = detector.forward(canvas)
+        saturated |= len(candidates.boxes) >= MAX_CANDIDATES
+        found.extend(_of_tile(candidates, tile, plan, pixels.shape[1], pixels.shape[0]))
+    return found, saturated
+
+
+def _of_tile(candidates: Candidates, tile: Tile, plan: TilePlan, width: int, height: int) -> list[Found]:
+    across, down = width / plan.width, height / plan.height
+    found = []
+    for (y0, x0, y1, x1), probabilities, mask in zip(
+        candidates.boxes.tolist(), candidates.probabilities.tolist(), candidates.masks, strict=True
+    ):
+        cx, cy = tile.x + (x0 + x1) / 2, tile.y + (y0 + y1) / 2
+        if x1 - x0 < 2 or y1 - y0 < 2 or not tile.owns(cx, cy) or cx >= plan.width or cy >= plan.height:
+            continue
+        box = ((tile.x + x0) * across, (tile.y + y0) * down, (tile.x + x1) * across, (tile.y + y1) * down)
+        found.append(Found(box, (probabilities[0], probabilities[1], probabilities[2], probabilities[3]), mask))
+    return found
+
+
+def _background(scaled: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The smear's colour without a cell, to fill a pass beyond the field's edge; as in training."""
+    flat = scaled[::4, ::4].reshape(-1, 3)
+    bright = flat[flat[:, 1] >= np.quantile(flat[:, 1], 0.67)]
+    return np.asarray(np.median(bright, axis=0), np.uint8)
+
+
+def call_cells(found: list[Found], thresholds: Thresholds, image: FieldImage, scale: float) -> list[Cell]:
+    """Candidates above their threshold as cells: one cell, one class, no cell twice.
+
+    Parameters
+    ----------
+    found : list of Found
+    thresholds : Thresholds
+    image : FieldImage
+    scale : float
+        Network pixels per field pixel; sets how close to the edge a cut cell is.
+
+    Returns
+    -------
+    list of Cell
+        No two with a mask IoU above `SAME_CELL_IOU`, sorted by place.
+    """
+    called = []
+    for candidate in sorted(found, key=_certainty, reverse=True):
+        decision = _decide(candidate.probabilities, thresholds)
+        if decision is None:
+            continue
+        cell = _paste(candidate, decision, image, BORDER_PIXELS / scale)
+        if cell is not None and not any(_same(cell, other) for other in called):
+            called.append(cell)
+    called = _flag_overlaps(called, reach=max(1, round(1.0 / scale)))
+    return sorted(called, key=lambda cell: (cell.y + cell.mask.shape[0] / 2, cell.x))
+
+
+def _certainty(candidate: Found) -> float:
+    rbc, spherocyte, platelet, wbc = candidate.probabilities
+    return max(rbc + spherocyte, platelet, wbc)
+
+
+def _decide(
+    probabilities: tuple[float, float, float, float], thresholds: Thresholds
+) -> tuple[CellClass, float, float] | None:
+    """Class, its probability and the red-cell score; None below every threshold."""
+    rbc, spherocyte, platelet, wbc = probabilities
+    red = rbc + spherocyte
+    if red >= max(platelet, wbc):
+        if red < thresholds.red_cell:
+            return None
+        if spherocyte >= thresholds.spherocyte:
+            return CellClass.SPHEROCYTE, spherocyte, red
+        return CellClass.RBC, rbc, red
+    cell_class, score, threshold = (
+        (CellClass.PLATELET, platelet, thresholds.platelet)
+        if platelet >= wbc
+        else (CellClass.WBC, wbc, thresholds.wbc)
+    )
+    return (cell_class, score, red) if score >= threshold else None
+
+
+def _paste(
+    candidate: Found, decision: tuple[CellClass, float, float], image: FieldImage, margin: float
+) -> Cell | None:
+    """Draw a candidate's mask at field resolution; None if nothing of it lies in the field."""
+    x0, y0, x1, y1 = candidate.box
+    left, top = max(0, int(np.floor(x0))), max(0, int(np.floor(y0)))
+    right, bottom = min(image.width, int(np.ceil(x1))), min(image.height, int(np.ceil(y1)))
+    if right - left < 2 or bottom - top < 2:
+        return None
+    side_y, side_x = candidate.mask.shape
+    fx, fy = side_x / (x1 - x0), side_y / (y1 - y0)
+    # Pixel centres lie at halves: field pixel u maps to (u + 0.5 - x0) * fx - 0.5 in the small mask.
+    matrix = np.array([[fx, 0, (left + 0.5 - x0) * fx - 0.5], [0, fy, (top + 0.5 - y0) * fy - 0.5]])
+    drawn = cv2.warpAffine(
+        candidate.mask,
+        matrix,
+        (right - left, bottom - top),
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
+    piece = _largest_piece(drawn >= 0.5)
+    if piece is None:
+        return None
+    offset_x, offset_y, mask = piece
+    x, y = left + offset_x, top + offset_y
+    cut = (
+        x <= margin
+        or y <= margin
+        or x + mask.shape[1] >= image.width - margin
+        or y + mask.shape[0] >= image.height - margin
+    )
+    cell_class, score, red = decision
+    return Cell(cell_class, float(score), float(red), x, y, mask, touches_border=cut)
+
+
+def _largest_piece(mask: NDArray[np.bool_]) -> tuple[int, int, NDArray[np.bool_]] | None:
+    """The largest connected piece of a mask, tightly cropped, with its offset ``x, y``."""
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=4)
+    if count < 2:
+        return None
+    largest = 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))
+    x, y, w, h = (int(v) for v in stats[largest, :4])
+    return x, y, np.ascontiguousarray(labels[y : y + h, x : x + w] == largest)
+
+
+def _same(cell: Cell, other: Cell) -> bool:
+    """Whether two masks are the same cell, or a part of it."""
+    shared = intersection(cell, other)
+    if shared == 0:
+        return False
+    first, second = int(cell.mask.sum()), int(other.mask.sum())
+    if shared / (first + second - shared) > SAME_CELL_IOU:
+        return True
+    both_red = cell.cell_class.is_red_cell and other.cell_class.is_red_cell
+    return both_red and shared / min(first, second) > PART_OF_CELL
+
+
+def intersection(cell: Cell, other: Cell) -> int:
+    """Pixels that two cells share."""
+    x0, y0 = max(cell.x, other.x), max(cell.y, other.y)
+    x1 = min(cell.x + cell.mask.shape[1], other.x + other.mask.shape[1])
+    y1 = min(cell.y + cell.mask.shape[0], other.y + other.mask.shape[0])
+    if x1 <= x0 or y1 <= y0:
+        return 0
+    first = cell.mask[y0 - cell.y : y1 - cell.y, x0 - cell.x : x1 - cell.x]
+    second = other.mask[y0 - other.y : y1 - other.y, x0 - other.x : x1 - other.x]
+    return int(np.count_nonzero(first & second))
+
+
+def _flag_overlaps(cells: list[Cell], reach: int) -> list[Cell]:
+    """Flag cells whose masks touch or overlap when one of them is grown by `reach` pixels."""
+    touching: set[int] = set()
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
+    for i, cell in enumerate(cells):
+        near = [j for j in range(i + 1, len(cells)) if _boxes_near(cell, cells[j], reach)]
+        if not near:
+            continue
+        grown_mask = cv2.dilate(np.pad(cell.mask.astype(np.uint8), reach), kernel).astype(bool)
+        grown = replace(cell, x=cell.x - reach, y=cell.y - reach, mask=grown_mask)
+        for j in near:
+            if intersection(grown, cells[j]):
+                touching.update((i, j))
+    return [replace(cell, overlaps=i in touching) for i, cell in enumerate(cells)]
+
+
+def _boxes_near(cell: Cell, other: Cell, reach: int) -> bool:
+    x, y, w, h = cell.box
+    ox, oy, ow, oh = other.box
+    return x - reach < ox + ow and ox < x + w + reach and y - reach < oy + oh and oy < y + h + reach

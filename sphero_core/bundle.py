@@ -1,0 +1,137 @@
+"""The model bundle: one folder with the exported network and everything needed to use and to trust it.
+
+    <bundle>/
+      bundle.json        name, version, input, thresholds, training data and split, figures, licences
+      model/             the TensorFlow SavedModel
+      SHA256             one line: the SHA-256 over all other files
+
+The hash is taken over ``<sha256 of the file>  <path>`` lines, sorted by path; a bundle whose hash does not match does not
+load.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from sphero_core.errors import BundleError
+from sphero_core.types import BundleId
+
+SHIPPED = "<shipped>"
+_HASH_FILE = "SHA256"
+_DESCRIPTION = "bundle.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """Operating point: the smallest probability at which something is called.
+
+    Attributes
+    ----------
+    red_cell : float
+        On P(RBC) + P(Spherocyte).
+    spherocyte : float
+        On P(Spherocyte) of a red cell.
+    platelet, wbc : float
+    """
+
+    red_cell: float
+    spherocyte: float
+    platelet: float
+    wbc: float
+
+
+@dataclass(frozen=True, slots=True)
+class InputSpec:
+    """What the network takes.
+
+    Attributes
+    ----------
+    height, width : int
+        Pixels of one pass.
+    cell_diameter : float
+        Apparent diameter in pixels to which the median cell of a case is brought.
+    """
+
+    height: int
+    width: int
+    cell_diameter: float
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A verified bundle on disk."""
+
+    path: Path
+    id: BundleId
+    input: InputSpec
+    thresholds: Thresholds
+    description: dict[str, Any]
+
+    @property
+    def model_path(self) -> Path:
+        """Folder of the SavedModel."""
+        return self.path / "model"
+
+
+def shipped_bundle() -> Path:
+    """The bundle that comes with the program."""
+    return Path(str(resources.files("sphero_core") / "bundles" / "shipped"))
+
+
+def resolve_bundle(setting: str | Path) -> Path:
+    """The folder a setting names; ``<shipped>`` is the bundle that comes with the program."""
+    return shipped_bundle() if str(setting) in (SHIPPED, "") else Path(setting)
+
+
+def bundle_sha256(path: Path) -> str:
+    """SHA-256 over all files of a bundle, hex."""
+    total = hashlib.sha256()
+    files = sorted(p for p in path.rglob("*") if p.is_file() and p.name != _HASH_FILE)
+    for file in files:
+        digest = hashlib.sha256(file.read_bytes()).hexdigest()
+        total.update(f"{digest}  {file.relative_to(path).as_posix()}\n".encode())
+    return total.hexdigest()
+
+
+def load_bundle(path: Path) -> Bundle:
+    """Read and verify a bundle; TensorFlow is not touched.
+
+    Raises
+    ------
+    BundleError
+        Something is missing, malformed or altered.
+    """
+    for name in (_DESCRIPTION, _HASH_FILE, "model/saved_model.pb"):
+        if not (path / name).is_file():
+            raise BundleError(f"the model bundle lacks {name}; name a folder made by `sphero model export`")
+    expected = (path / _HASH_FILE).read_text(encoding="ascii").strip()
+    found = bundle_sha256(path)
+    if found != expected:
+        raise BundleError(
+            f"the model bundle was altered: SHA-256 is {found[:12]}..., expected {expected[:12]}...; restore the folder"
+        )
+    try:
+        description = json.loads((path / _DESCRIPTION).read_text(encoding="utf-8"))
+        thresholds = {key.casefold(): float(value) for key, value in description["thresholds"].items()}
+        return Bundle(
+            path=path,
+            id=BundleId(str(description["name"]), str(description["version"]), found),
+            input=InputSpec(**description["input"]),
+            thresholds=Thresholds(**thresholds),
+            description=description,
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise BundleError(f"{_DESCRIPTION} of the model bundle cannot be read: {error}") from error
+
+
+def seal_bundle(path: Path, description: dict[str, Any]) -> str:
+    """Write a bundle's description and hash beside its model; gives the hash."""
+    (path / _DESCRIPTION).write_text(json.dumps(description, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    digest = bundle_sha256(path)
+    (path / _HASH_FILE).write_text(digest + "\n", encoding="ascii")
+    return digest

@@ -1,0 +1,123 @@
+"""Training one run: samples in, checkpoints out."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+import tf_keras
+from official.core import train_lib
+
+from sphero_core.datasets.coco import LabelledImage
+from sphero_core.errors import DatasetError
+from sphero_core.image import read_image
+from sphero_core.scale import case_cell_diameter, measure_cell_diameters
+from sphero_core.synthetic import draw_smear, random_style
+from sphero_core.training.config import RunConfig, experiment, write_run
+from sphero_core.training.samples import Augmenter, TrainingField, endless, prepare_labelled, prepare_synthetic
+from sphero_core.training.task import SmearTask
+
+
+def group_diameters(images: Sequence[LabelledImage], pixel_aspect: float) -> dict[str, float]:
+    """Median cell diameter of each patient, in pixels of the field in true proportion.
+
+    Measured from the images alone, as it is when the network serves.
+
+    Raises
+    ------
+    DatasetError
+        No cell can be measured in any image of a patient.
+    """
+    measured: dict[str, list[np.ndarray[tuple[int], np.dtype[np.float64]]]] = defaultdict(list)
+    for image in images:
+        measured[image.group].append(measure_cell_diameters(read_image(image.path, pixel_aspect=pixel_aspect).pixels))
+    diameters = {}
+    for group, fields in measured.items():
+        diameter = case_cell_diameter(fields)
+        if diameter is None:
+            raise DatasetError(f"group '{group}': no cell could be measured; is the pixel aspect right?")
+        diameters[group] = diameter
+    return diameters
+
+
+def training_fields(
+    images: Sequence[LabelledImage], run: RunConfig, diameters: Mapping[str, float]
+) -> tuple[list[TrainingField], np.ndarray[tuple[int], np.dtype[np.float64]]]:
+    """All fields of a run and the weight with which each is drawn."""
+    real = [
+        prepare_labelled(image, pixel_aspect=run.pixel_aspect, scale=run.cell_diameter / diameters[image.group])
+        for image in images
+        if image.group in run.groups
+    ]
+    if not real:
+        raise DatasetError(f"no image belongs to the groups {', '.join(run.groups)}")
+    rng = np.random.default_rng(run.seed)
+    synthetic = []
+    for _ in range(run.synthetic_fields if run.synthetic_share > 0 else 0):
+        style = random_style(rng)
+        synthetic.append(prepare_synthetic(draw_smear(style, rng), scale=run.cell_diameter / style.cell_diameter_px))
+    share = run.synthetic_share if synthetic else 0.0
+    weights = np.concatenate(
+        [np.full(len(real), (1 - share) / len(real)), np.full(len(synthetic), share / max(1, len(synthetic)))]
+    )
+    return [*real, *synthetic], weights
+
+
+def train(run: RunConfig, images: Sequence[LabelledImage], diameters: Mapping[str, float], out: Path) -> list[Path]:
+    """Train a run through the Model Garden's trainer; resumes from the newest checkpoint in `out`.
+
+    Parameters
+    ----------
+    run : RunConfig
+    images : sequence of LabelledImage
+        The data set; only `run.groups` are touched.
+    diameters : mapping
+        Median cell diameter in pixels of each group.
+    out : Path
+        Folder of the run: ``run.yaml``, checkpoints, TensorBoard logs.
+
+    Returns
+    -------
+    list of Path
+        The kept checkpoints, oldest first.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    write_run(run, out / "run.yaml")
+    tf.keras.utils.set_random_seed(run.seed)
+    tf_keras.mixed_precision.set_global_policy("mixed_bfloat16" if run.bfloat16 else "float32")
+    fields, weights = training_fields(images, run, diameters)
+    config = experiment(run)
+    augmenter = Augmenter(
+        run.input_height, run.input_width, config.task.train_data.parser.mask_crop_size,
+        dataclasses.asdict(run.augmentation),
+    )  # fmt: skip
+    strategy = tf.distribute.OneDeviceStrategy("/gpu:0" if tf.config.list_physical_devices("GPU") else "/cpu:0")
+    with strategy.scope():
+        task = SmearTask(config.task, lambda: endless(fields, weights, augmenter, run.seed), logging_dir=str(out))
+        train_lib.run_experiment(strategy, task, "train", config, str(out), run_post_eval=False)
+    return checkpoints(out)
+
+
+def checkpoints(out: Path) -> list[Path]:
+    """Kept checkpoints of a run's folder, oldest first, as paths without a suffix."""
+    found = {Path(os.fspath(path).removesuffix(".index")) for path in out.glob("ckpt-*.index")}
+    return sorted(found, key=step_of)
+
+
+def step_of(checkpoint: Path) -> int:
+    """Training step at which a checkpoint was written."""
+    return int(checkpoint.name.rpartition("-")[2])
+
+
+def load_model(run: RunConfig, checkpoint: Path) -> tf_keras.Model:
+    """The network of a run in float32 with the weights of one checkpoint, ready to serve."""
+    tf_keras.mixed_precision.set_global_policy("float32")
+    model = SmearTask(experiment(dataclasses.replace(run, bfloat16=False)).task, lambda: iter(())).build_model()
+    status = tf.train.Checkpoint(model=model).read(str(checkpoint))
+    status.expect_partial().assert_existing_objects_matched()
+    return model
