@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sphero_core.types import CellClass
 
-Floats = NDArray[np.float64]
+Floats: TypeAlias = NDArray[np.floating[Any]]  # all float64; NumPy's own stubs seldom say so
 
 _ANGLES = 720
 _REACH = 1.25  # a patch reaches this far beyond the outline, for the bright halo around it
@@ -106,10 +107,10 @@ class Patch:
     azure: Floats
 
 
-def smooth_noise(rng: np.random.Generator, height: int, width: int, grain_px: float) -> Floats:
+def smooth_noise(rng: np.random.Generator, shape: tuple[int, ...], grain_px: float) -> Floats:
     """Draw smooth noise of unit variance with features about `grain_px` pixels wide, shape (height, width)."""
-    rows = _spline_basis(height, grain_px)
-    columns = _spline_basis(width, grain_px)
+    rows = _spline_basis(shape[0], grain_px)
+    columns = _spline_basis(shape[1], grain_px)
     grid = rng.standard_normal((rows.shape[1], columns.shape[1]))
     noise: Floats = rows @ grid @ columns.T
     return noise / 0.48  # the cubic B-spline lattice keeps this share of the deviation
@@ -179,7 +180,7 @@ def draw_cell(
     else:
         eosin, azure = _red_cell(rng, kind, u, dx / outline.mean_radius, dy / outline.mean_radius, pallor=pallor)
         eosin *= (unit_radius / outline.mean_radius) ** 0.8  # the same haemoglobin on less area is thicker
-        eosin *= 1 + 0.025 * smooth_noise(rng, *rho.shape, 0.12 * unit_radius)
+        eosin *= 1 + 0.025 * smooth_noise(rng, rho.shape, 0.12 * unit_radius)
         eosin *= cover
         line = 0.035 * unit_radius
         eosin += halo * (0.28 * np.exp(-(((depth - line) / line) ** 2)) * cover)
@@ -226,7 +227,7 @@ def _red_cell(
 def _platelet(rng: np.random.Generator, u: Floats, cover: Floats) -> tuple[Floats, Floats]:
     strength = rng.uniform(0.25, 1.0)
     size = u.shape[0]
-    granules = np.clip(smooth_noise(rng, *u.shape, max(size / 9, 1.5)), -1, 2)
+    granules = np.clip(smooth_noise(rng, u.shape, max(size / 9, 1.5)), -1, 2)
     core = np.exp(-((u / rng.uniform(0.5, 0.8)) ** 3))
     azure = strength * (0.28 + (0.45 + 0.35 * granules) * core)
     return 0.12 * strength * cover, np.maximum(azure, 0.04)
@@ -236,7 +237,7 @@ def _white_cell(
     rng: np.random.Generator, kind: Kind, dx: Floats, dy: Floats, cover: Floats, radius: float
 ) -> tuple[Floats, Floats]:
     shape = cover.shape
-    grain = smooth_noise(rng, *shape, max(0.07 * radius, 1.2))
+    grain = smooth_noise(rng, shape, max(0.07 * radius, 1.2))
     depth = np.full(shape, -np.inf)
     if kind is Kind.LYMPHOCYTE:
         lobes = [(rng.normal(0, 0.07), rng.normal(0, 0.07), rng.uniform(0.68, 0.82))]
@@ -246,11 +247,11 @@ def _white_cell(
         places = turn + np.cumsum(rng.uniform(0.9, 1.3, count))
         lobes = [(0.42 * np.cos(a), 0.42 * np.sin(a), rng.uniform(0.24, 0.34)) for a in places]
         cytoplasm, eosin = 0.2 + 0.08 * grain, 0.3
-    wobble = 0.03 * smooth_noise(rng, *shape, 0.2 * radius)
+    wobble = 0.03 * smooth_noise(rng, shape, 0.2 * radius)
     for x, y, size in lobes:
         depth = np.maximum(depth, size + wobble - np.hypot(dx / radius - x, dy / radius - y))
     nucleus = np.clip(depth * radius / max(0.02 * radius, 1.0) + 0.5, 0, 1)
-    chromatin = 1.35 + 0.18 * smooth_noise(rng, *shape, 0.14 * radius)
+    chromatin = 1.35 + 0.18 * smooth_noise(rng, shape, 0.14 * radius)
     azure = np.maximum(cytoplasm, 0.02) * (1 - nucleus) + chromatin * nucleus
     return eosin * cover * (1 - 0.5 * nucleus), azure
 
