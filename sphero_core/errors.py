@@ -4,7 +4,8 @@
     ├── ImageError           the file is no image that can be analysed
     │   ├── UnsupportedImage   another format, bit depth or layout than those read here
     │   ├── DamagedImage       truncated or corrupt
-    │   └── ImageTooLarge      refused by its size before anything is decoded
+    │   ├── ImageTooLarge      refused by its size before anything is decoded
+    │   └── UnreadableImage    the file is missing or cannot be opened; nothing is known about its content
     ├── BundleError          the model bundle is missing, incomplete or altered
     └── DatasetError         an annotated data set cannot be read as it stands
 
@@ -31,6 +32,10 @@ class DamagedImage(ImageError):
 
 class ImageTooLarge(ImageError):
     """The file or its pixel dimensions exceed the limits; nothing was decoded."""
+
+
+class UnreadableImage(ImageError):
+    """The file is missing or cannot be opened; nothing is known about its content."""
 
 
 class BundleError(SpheroCoreError):
