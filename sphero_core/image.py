@@ -19,11 +19,11 @@ CMYK, floating point, bilevel and other layouts are refused, with what to do.
 from __future__ import annotations
 
 import errno
-import io
 import os
 import stat
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import cv2
 import numpy as np
@@ -31,7 +31,8 @@ from numpy.typing import NDArray
 
 from sphero_core.errors import DamagedImage, ImageTooLarge, UnreadableImage, UnsupportedImage
 from sphero_core.image_decode import decode
-from sphero_core.image_headers import FrameHeader, Header, read_header
+from sphero_core.image_frame import FrameHeader
+from sphero_core.image_headers import Header, read_header
 from sphero_core.types import FieldImage, ImageInfo
 
 Pixels = NDArray[np.uint8]
@@ -93,8 +94,7 @@ def probe_image(path: Path, limits: ImageLimits = DEFAULT_LIMITS, *, frame: int 
     ------
     UnsupportedImage, DamagedImage, ImageTooLarge, UnreadableImage
     """
-    descriptor = _open(path, limits)
-    with os.fdopen(descriptor, "rb") as stream:
+    with os.fdopen(_open(path, limits), "rb") as stream:
         header = _checked_header(stream, limits)
     wanted = _frame(header, frame)
     return ImageInfo(header.media_type, wanted.width, wanted.height, len(header.frames))
@@ -187,25 +187,24 @@ def _open(path: Path, limits: ImageLimits) -> int:
 
 
 def _load(path: Path, limits: ImageLimits) -> tuple[bytes, Header]:
-    descriptor = _open(path, limits)
     reason = ""
-    try:
-        with os.fdopen(descriptor, "rb") as stream:
-            data = stream.read(limits.max_bytes + 1)
-    except OSError as error:
-        reason = os.strerror(error.errno or errno.EIO)
+    with os.fdopen(_open(path, limits), "rb") as stream:
+        header = _checked_header(stream, limits)  # before the file is read into memory
+        stream.seek(0)
+        try:
+            data = stream.read()
+        except OSError as error:
+            reason = os.strerror(error.errno or errno.EIO)
     if reason:
         raise UnreadableImage(f"The image file cannot be read ({reason}): check the disk or the share.")
-    if len(data) > limits.max_bytes:
-        raise ImageTooLarge(f"The file grew above {limits.max_bytes:,} bytes while it was read.")
-    return data, _checked_header(io.BytesIO(data), limits)
+    return data, header
 
 
-def _checked_header(stream: io.BufferedReader | io.BytesIO, limits: ImageLimits) -> Header:
+def _checked_header(stream: BinaryIO, limits: ImageLimits) -> Header:
     reason = ""
     try:
         header = read_header(stream, limits.max_frames)
-    except (OSError, OverflowError):  # a seek to where no file reaches, or a failing disk
+    except (OSError, OverflowError, ValueError):  # a seek to where no file reaches, or a failing disk
         reason = "its header points outside of the file"
     if reason:
         raise DamagedImage(f"The image cannot be read, {reason}: copy it again from the microscope.")

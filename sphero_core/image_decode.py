@@ -25,7 +25,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from sphero_core.errors import DamagedImage, ImageTooLarge, UnsupportedImage
-from sphero_core.image_headers import JPEG, PNG, TIFF, FrameHeader, exif_orientation
+from sphero_core.image_frame import FrameHeader
+from sphero_core.image_headers import JPEG, PNG, TIFF
 
 Pixels = NDArray[np.uint8]
 
@@ -34,10 +35,11 @@ _MAX_PNG_CHUNKS = 200_000
 _FULL_SCALES = (255, 1_023, 4_095, 16_383, 65_535)
 _AGAIN = "copy it again from the microscope"
 _NEXT_MARKER = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]")
-# What Pillow is known to raise on hostile input; MemoryError is one of them, on sizes only a corrupt tag can claim.
+# What Pillow is known to raise on hostile input; MemoryError is one of them, on
+# sizes only a corrupt tag can claim, and Warning, where the interpreter is told to make errors of them.
 _PILLOW_ERRORS = (
     OSError, ValueError, SyntaxError, TypeError, LookupError, EOFError, ArithmeticError, AttributeError, RuntimeError,
-    struct.error, zlib.error, MemoryError,
+    struct.error, zlib.error, MemoryError, Warning,
 )  # fmt: skip
 
 
@@ -66,11 +68,11 @@ def decode(data: bytes, media_type: str, frame: FrameHeader, at_least: tuple[int
     if media_type == JPEG:
         return upright(_decode_jpeg(data, frame, at_least), frame.orientation)
     if media_type == PNG:
-        orientation = _check_png(data)
-        return upright(_to_rgb(_decode_cv2(data, PNG, 0), frame, has_alpha=True), orientation)
+        _check_png(data)
+        return upright(_to_rgb(_decode_cv2(data, PNG, 0), frame, has_alpha=True), frame.orientation)
     if frame.bits == 16:
         return _to_rgb(_decode_cv2(data, TIFF, frame.page), frame, frame.alpha)
-    return _decode_pillow(data, frame.page)
+    return _decode_pillow(data, frame)
 
 
 def upright(pixels: Pixels, orientation: int) -> Pixels:
@@ -115,9 +117,9 @@ def _jpeg_scans(data: bytes) -> int:
 
 
 # ------------------------------------------------------------------------------------------------------------------ PNG
-def _check_png(data: bytes) -> int:
-    """Walk all chunks, check each CRC, return the orientation."""
-    view, position, orientation = memoryview(data), 8, 1
+def _check_png(data: bytes) -> None:
+    """Walk all chunks and check each CRC."""
+    view, position = memoryview(data), 8
     for _ in range(_MAX_PNG_CHUNKS):
         if position + 12 > len(data):
             break
@@ -127,10 +129,8 @@ def _check_png(data: bytes) -> int:
             break
         if zlib.crc32(view[position + 4 : end]) != struct.unpack_from(">I", data, end)[0]:
             raise DamagedImage(f"The PNG is corrupt (a checksum is wrong): {_AGAIN}.")
-        if kind == b"eXIf":
-            orientation = exif_orientation(bytes(view[position + 8 : end])) or 1
         if kind == b"IEND":
-            return orientation
+            return
         position = end + 4
     raise DamagedImage(f"The PNG is truncated (its end is missing): {_AGAIN}.")
 
@@ -188,14 +188,15 @@ def _on_white(rgb: Pixels, opacity: Pixels) -> Pixels:
     return np.asarray((rgb * share + 255 * (255 - share) + 127) // 255, dtype=np.uint8)
 
 
-def _decode_pillow(data: bytes, page: int) -> Pixels:
+def _decode_pillow(data: bytes, frame: FrameHeader) -> Pixels:
     """RGB of one TIFF page; Pillow turns it upright itself."""
     pixels: Pixels | None = None
     too_large = False
     try:
         with Image.open(io.BytesIO(data), formats=("TIFF",)) as image:
-            image.seek(page)
-            pixels = np.asarray(_pillow_rgb(image), dtype=np.uint8)
+            image.seek(frame.page)
+            if sorted(image.size) == sorted((frame.width, frame.height)):  # else it reads the header otherwise
+                pixels = np.asarray(_pillow_rgb(image), dtype=np.uint8)
     except Image.DecompressionBombError:
         too_large = True
     except _PILLOW_ERRORS:

@@ -3,8 +3,8 @@
 Written here rather than left to a decoder, so that size and layout are known *before* any decoder runs, and a hostile
 header ends in one of our own errors. Bounded in every loop.
 
-Sources: ITU-T T.81 annex B (JPEG markers), PNG specification (third edition) clauses 5 and 11, TIFF 6.0 section 2,
-the BigTIFF extension of libtiff, Exif 2.32 clause 4.6.4 (orientation, tag 274).
+Sources: ITU-T T.81 annex B (JPEG markers), PNG specification (third edition) clauses 5 and 11; for TIFF see
+`sphero_core.image_tiff`.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from __future__ import annotations
 import io
 import struct
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import BinaryIO
 
-from sphero_core.errors import DamagedImage, ImageTooLarge, UnsupportedImage
+from sphero_core.errors import DamagedImage, UnsupportedImage
+from sphero_core.image_frame import Colour, FrameHeader, refuse_no_pixels, take
+from sphero_core.image_tiff import exif_orientation, tiff_frames
 
 JPEG, PNG, TIFF = "image/jpeg", "image/png", "image/tiff"
 
+_MAX_PNG_CHUNKS = 2_000  # before the pixels
 _MAX_JPEG_SEGMENTS = 2_000  # ICC profiles and previews may fill some hundred segments of 64 KiB
-_MAX_IFD_ENTRIES = 4_096
-_MAX_TAG_VALUES = 16  # enough for BitsPerSample and the like; longer tags (strip tables) are not read
 
 _OTHER_FORMATS = {
     b"BM": "a BMP",
@@ -34,45 +34,6 @@ _OTHER_FORMATS = {
     b"\xd0\xcf\x11\xe0": "an office document or a microscope vendor's own container",
 }
 _REMEDY = "export the field as JPEG, PNG or TIFF"
-
-
-class Colour(StrEnum):
-    """How samples become colour."""
-
-    GREY = "grey"
-    RGB = "rgb"
-    PALETTE = "palette"
-
-
-@dataclass(frozen=True, slots=True)
-class FrameHeader:
-    """One image in a file.
-
-    Attributes
-    ----------
-    page : int
-        Position in the file's chain of pages (0 but for TIFF).
-    width, height : int
-        Stored size in pixels, before orientation.
-    bits : int
-        Per sample.
-    colour : Colour
-    inverted : bool
-        Grey with white as zero.
-    alpha : bool
-        Whether the last sample is (straight) opacity.
-    orientation : int
-        Exif orientation, 1 (upright) to 8.
-    """
-
-    page: int
-    width: int
-    height: int
-    bits: int
-    colour: Colour
-    inverted: bool = False
-    alpha: bool = False
-    orientation: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +67,7 @@ def read_header(stream: BinaryIO, max_frames: int) -> Header:
     if start.startswith(b"\x89PNG\r\n\x1a\n"):
         return Header(PNG, (_png(stream),))
     if start[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
-        return Header(TIFF, _tiff(stream, max_frames))
+        return Header(TIFF, tiff_frames(stream, max_frames))
     raise UnsupportedImage(_what_else(start))
 
 
@@ -119,13 +80,6 @@ def _what_else(start: bytes) -> str:
     if not any(start):
         return f"The file holds only zeros where a header belongs: copy it again, or {_REMEDY}."
     return f"The content is not a JPEG, PNG or TIFF image, whatever the name says: {_REMEDY}."
-
-
-def _take(stream: BinaryIO, count: int) -> bytes:
-    data = stream.read(count)
-    if len(data) != count:
-        raise DamagedImage("The header is cut off: the file is truncated; copy it again from the microscope.")
-    return data
 
 
 # ----------------------------------------------------------------------------------------------------------------- JPEG
@@ -142,23 +96,23 @@ def _jpeg(stream: BinaryIO) -> FrameHeader:
             continue
         if marker in (0xD9, 0xDA):
             break
-        length = int(struct.unpack(">H", _take(stream, 2))[0])
+        length = int(struct.unpack(">H", take(stream, 2))[0])
         if length < 2:
             break
         if marker in _SOF_ALL:
-            return _jpeg_frame(marker, _take(stream, length - 2), orientation or 1)
+            return _jpeg_frame(marker, take(stream, length - 2), orientation or 1)
         if marker == 0xE1 and orientation is None:
-            orientation = exif_orientation(_take(stream, length - 2))
+            orientation = exif_orientation(take(stream, length - 2))
         else:
             stream.seek(length - 2, io.SEEK_CUR)
     raise DamagedImage("The JPEG header is corrupt: no picture size was found; copy the file again.")
 
 
 def _jpeg_marker(stream: BinaryIO) -> int:
-    if _take(stream, 1) != b"\xff":
+    if take(stream, 1) != b"\xff":
         raise DamagedImage("The JPEG header is corrupt: a marker is missing; copy the file again.")
     for _ in range(64):  # fill bytes
-        code = _take(stream, 1)[0]
+        code = take(stream, 1)[0]
         if code != 0xFF:
             return code
     raise DamagedImage("The JPEG header is corrupt: a marker is missing; copy the file again.")
@@ -176,19 +130,8 @@ def _jpeg_frame(marker: int, body: bytes, orientation: int) -> FrameHeader:
         raise UnsupportedImage("The JPEG is stored as CMYK (colours for print): save it as RGB.")
     if components not in (1, 3):
         raise UnsupportedImage(f"The JPEG has {components} colour components, not 1 or 3: save it as RGB.")
-    _refuse_no_pixels(width, height)
+    refuse_no_pixels(width, height)
     return FrameHeader(0, width, height, 8, Colour.GREY if components == 1 else Colour.RGB, orientation=orientation)
-
-
-def exif_orientation(segment: bytes) -> int | None:
-    """Orientation from a JPEG APP1 segment or a PNG eXIf chunk; None when it holds none that can be read."""
-    blob = segment.removeprefix(b"Exif\0\0")
-    try:
-        tags, _ = _Ifds(io.BytesIO(blob)).read_first()
-    except (DamagedImage, UnsupportedImage):
-        return None  # pictures with broken Exif are common and show upright in every viewer
-    value = tags.get(274, (0,))[0]
-    return value if 1 <= value <= 8 else None
 
 
 # ------------------------------------------------------------------------------------------------------------------ PNG
@@ -197,138 +140,24 @@ _PNG_COLOUR = {0: Colour.GREY, 2: Colour.RGB, 3: Colour.PALETTE, 4: Colour.GREY,
 
 def _png(stream: BinaryIO) -> FrameHeader:
     stream.seek(8)
-    length, kind, width, height, bits, colour = struct.unpack(">I4sIIBB", _take(stream, 18))
+    length, kind, width, height, bits, colour = struct.unpack(">I4sIIBB", take(stream, 18))
     if kind != b"IHDR" or length != 13 or colour not in _PNG_COLOUR:
         raise DamagedImage("The PNG header is corrupt: copy the file again.")
     if bits < 8 and colour == 0:
         raise UnsupportedImage(f"The PNG has {bits} bits of grey per pixel, too few for a smear: save it with 8.")
-    _refuse_no_pixels(width, height)
-    return FrameHeader(0, width, height, bits, _PNG_COLOUR[colour], alpha=colour in (4, 6))
+    refuse_no_pixels(width, height)
+    stream.seek(33)
+    return FrameHeader(
+        0, width, height, bits, _PNG_COLOUR[colour], alpha=colour in (4, 6), orientation=_png_orientation(stream)
+    )
 
 
-# ----------------------------------------------------------------------------------------------------------------- TIFF
-Tags = dict[int, tuple[int, ...]]
-_TYPES = {1: "B", 3: "H", 4: "I", 13: "I", 16: "Q", 18: "Q"}
-_COMPRESSIONS = {1, 5, 7, 8, 32773, 32946, 50000}  # none, LZW, JPEG, deflate (both numbers), PackBits, Zstandard
-
-
-class _Ifds:
-    """The chain of image file directories, classic or BigTIFF, either byte order."""
-
-    def __init__(self, stream: BinaryIO) -> None:
-        self._stream = stream
-        stream.seek(0)
-        magic = _take(stream, 4)
-        if magic not in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
-            raise DamagedImage("The TIFF header is corrupt: copy the file again.")
-        self._order = "<" if magic[:2] == b"II" else ">"
-        self._big = b"+" in magic
-        if self._big:
-            _take(stream, 4)
-        self._first = self._number("Q" if self._big else "I")
-
-    def _number(self, code: str) -> int:
-        layout = struct.Struct(self._order + code)
-        return int(layout.unpack(_take(self._stream, layout.size))[0])
-
-    def read_first(self) -> tuple[Tags, int]:
-        return self.read(self._first)
-
-    def read(self, offset: int) -> tuple[Tags, int]:
-        """Tags of the directory at `offset`, and the offset of the next (0: none)."""
-        self._stream.seek(offset)
-        count = self._number("Q" if self._big else "H")
-        if not 0 < count <= _MAX_IFD_ENTRIES:
-            raise DamagedImage("The TIFF directory is corrupt: copy the file again.")
-        size = 20 if self._big else 12
-        entries = _take(self._stream, count * size)
-        following = self._number("Q" if self._big else "I")
-        tags: Tags = {}
-        for start in range(0, len(entries), size):
-            tag, values = self._entry(entries[start : start + size])
-            if values:
-                tags.setdefault(tag, values)
-        return tags, following
-
-    def _entry(self, entry: bytes) -> tuple[int, tuple[int, ...]]:
-        tag, kind, count = struct.unpack(self._order + ("HHQ" if self._big else "HHI"), entry[: 12 if self._big else 8])
-        if kind not in _TYPES or not 0 < count <= _MAX_TAG_VALUES:
-            return tag, ()
-        layout = struct.Struct(f"{self._order}{count}{_TYPES[kind]}")
-        value = entry[12:] if self._big else entry[8:]
-        if layout.size > len(value):
-            self._stream.seek(struct.unpack(self._order + ("Q" if self._big else "I"), value)[0])
-            value = _take(self._stream, layout.size)
-        return tag, layout.unpack(value[: layout.size])
-
-
-def _tiff(stream: BinaryIO, max_frames: int) -> tuple[FrameHeader, ...]:
-    ifds = _Ifds(stream)
-    tags, following = ifds.read_first()
-    frames: list[FrameHeader] = []
-    seen: set[int] = set()
-    page = 0
-    while True:
-        if not tags.get(254, (0,))[0] & 0b101:  # previews and transparency masks are no fields
-            frames.append(_tiff_frame(page, tags))
-        if not following:
+def _png_orientation(stream: BinaryIO) -> int:
+    for _ in range(_MAX_PNG_CHUNKS):
+        length, kind = struct.unpack(">I4s", take(stream, 8))
+        if kind == b"eXIf" and length <= 1 << 16:
+            return exif_orientation(take(stream, length)) or 1
+        if kind in (b"IDAT", b"IEND"):
             break
-        if following in seen:
-            raise DamagedImage("The TIFF's pages lead in a circle: the file is corrupt; export it again.")
-        if page + 1 >= max_frames:
-            raise ImageTooLarge(f"The TIFF has more than {max_frames} pages: split it into smaller files.")
-        seen.add(following)
-        tags, following = ifds.read(following)
-        page += 1
-    if not frames:
-        raise UnsupportedImage("The TIFF holds only previews or masks, no full picture: export the field again.")
-    return tuple(frames)
-
-
-def _tiff_frame(page: int, tags: Tags) -> FrameHeader:
-    width, height = tags.get(256, (0,))[0], tags.get(257, (0,))[0]
-    _refuse_no_pixels(width, height)
-    samples = tags.get(277, (1,))[0]
-    depths = tags.get(258, (1,))
-    bits, photometric = depths[0], tags.get(262, (-1,))[0]
-    if set(tags.get(339, (1,))) != {1}:
-        raise UnsupportedImage("The TIFF stores signed or floating point samples: save it with 8 or 16 bits unsigned.")
-    if photometric == 5:
-        raise UnsupportedImage("The TIFF is stored as CMYK (colours for print): save it as RGB.")
-    if len(set(depths)) != 1 or bits not in ((1, 2, 4, 8) if photometric == 3 else (8, 16)):
-        raise UnsupportedImage(f"The TIFF has {bits} bits per sample: save it with 8 or 16.")
-    if tags.get(259, (1,))[0] not in _COMPRESSIONS:
-        raise UnsupportedImage(
-            f"The TIFF uses compression {tags[259][0]}, which is not read: save it uncompressed or with LZW or deflate."
-        )
-    colour, alpha = _tiff_colour(photometric, samples, bits, tags)
-    if bits == 16 and samples > 1 and tags.get(284, (1,))[0] != 1:
-        raise UnsupportedImage("The TIFF stores 16 bit colours in separate planes: save it with interleaved colours.")
-    _refuse_wild_tiles(tags)
-    orientation = tags.get(274, (1,))[0]
-    return FrameHeader(page, width, height, bits, colour, photometric == 0, alpha, max(1, min(orientation, 8)))
-
-
-def _tiff_colour(photometric: int, samples: int, bits: int, tags: Tags) -> tuple[Colour, bool]:
-    colours = {0: (Colour.GREY, 1), 1: (Colour.GREY, 1), 2: (Colour.RGB, 3), 3: (Colour.PALETTE, 1), 6: (Colour.RGB, 3)}
-    if photometric not in colours:
-        raise UnsupportedImage(f"The TIFF uses colour model {photometric}, which is not read: save it as RGB.")
-    colour, expected = colours[photometric]
-    extra = tags.get(338, ())
-    if samples == expected:
-        return colour, False
-    if samples != expected + 1 or (bits == 16 and (colour is not Colour.RGB or 1 in extra)):
-        raise UnsupportedImage(f"The TIFF has {samples} samples per pixel in a layout that is not read: save it as RGB.")
-    return colour, 1 in extra or 2 in extra
-
-
-def _refuse_wild_tiles(tags: Tags) -> None:
-    # A decoder allocates a whole tile, however small the picture is.
-    tile_width, tile_height = tags.get(322, (1,))[0], tags.get(323, (1,))[0]
-    if tile_width * tile_height > 1 << 24:
-        raise ImageTooLarge(f"The TIFF's tiles of {tile_width} x {tile_height} pixels are too large to be decoded.")
-
-
-def _refuse_no_pixels(width: int, height: int) -> None:
-    if width < 1 or height < 1:
-        raise DamagedImage(f"The header claims {width} x {height} pixels: the file is corrupt; copy it again.")
+        stream.seek(length + 4, io.SEEK_CUR)
+    return 1
