@@ -1,0 +1,102 @@
+"""Counts, percentage, interval and limitations of a case."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sphero_core.statistics import count_case, wilson_interval
+from sphero_core.types import Cell, CellClass, FieldFindings, Quality
+
+
+def make_field(
+    red: int = 0, spherocytes: int = 0, *, border: int = 0, platelets: int = 0, accepted: bool = True, **more: object
+) -> FieldFindings:
+    def cells(count: int, name: CellClass, touches_border: bool = False) -> list[Cell]:
+        return [Cell(name, 0.9, 0.9, 5, 5, np.ones((4, 4), bool), touches_border) for _ in range(count)]
+
+    found = cells(red, CellClass.RBC) + cells(spherocytes, CellClass.SPHEROCYTE)
+    found += cells(border, CellClass.SPHEROCYTE, touches_border=True) + cells(platelets, CellClass.PLATELET)
+    quality = Quality(accepted, () if accepted else ("out of focus",))
+    return FieldFindings(tuple(found), 640, 480, 75.0, 1, 0.3, quality=quality, **more)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("k", "n", "lower", "upper"),
+    [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718)],
+)
+def test_wilson_interval_equals_the_published_examples(k: int, n: int, lower: float, upper: float) -> None:
+    """Newcombe 1998, table I, method 3."""
+    assert wilson_interval(k, n) == pytest.approx((lower, upper), abs=5e-5)
+
+
+shares = st.integers(1, 5000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
+
+
+@given(shares, st.floats(0.5, 0.999))
+def test_wilson_bounds_solve_the_score_equation(share: tuple[int, int], confidence: float) -> None:
+    from statistics import NormalDist
+
+    k, n = share
+    lower, upper = wilson_interval(k, n, confidence)
+    assert 0 <= lower <= k / n <= upper <= 1
+    z = NormalDist().inv_cdf((1 + confidence) / 2)
+    for bound in (lower, upper):
+        if 0 < bound < 1:
+            assert (k / n - bound) ** 2 == pytest.approx(z * z * bound * (1 - bound) / n, rel=1e-6, abs=1e-12)
+
+
+@given(shares, st.floats(0.5, 0.98))
+def test_wilson_interval_is_symmetric_and_grows_with_confidence(share: tuple[int, int], confidence: float) -> None:
+    k, n = share
+    lower, upper = wilson_interval(k, n, confidence)
+    assert wilson_interval(n - k, n, confidence) == pytest.approx((1 - upper, 1 - lower), abs=1e-12)
+    wide_lower, wide_upper = wilson_interval(k, n, confidence + 0.01)
+    assert wide_lower <= lower
+    assert wide_upper >= upper
+
+
+@pytest.mark.parametrize(("k", "n", "confidence"), [(1, 0, 0.95), (-1, 5, 0.95), (6, 5, 0.95), (1, 5, 1.0)])
+def test_wilson_interval_refuses_what_is_no_share(k: int, n: int, confidence: float) -> None:
+    with pytest.raises(ValueError, match="give"):
+        wilson_interval(k, n, confidence)
+
+
+def test_only_whole_red_cells_of_accepted_fields_are_counted() -> None:
+    counts = count_case(
+        [make_field(80, 20, border=7, platelets=5), make_field(100, 0), make_field(500, 500, accepted=False)]
+    )
+    assert (counts.red_cells, counts.spherocytes, counts.fields) == (200, 20, 2)
+    assert counts.spherocyte_percent == pytest.approx(10.0)
+    lower, upper = wilson_interval(20, 200)
+    assert counts.ci95 == pytest.approx((100 * lower, 100 * upper))
+    told = " ".join(counts.limitations)
+    assert "Only 200 red cells" in told
+    assert "1 of 3 fields refused" in told
+    assert "7 red cells cut by" in told
+
+
+def test_without_a_red_cell_there_is_no_percentage() -> None:
+    counts = count_case([make_field(platelets=3)])
+    assert (counts.spherocyte_percent, counts.ci95) == (None, None)
+    assert "No red cell was counted" in counts.limitations[0]
+    assert not any("interval" in text for text in counts.limitations)
+
+
+def test_a_large_clean_case_has_only_the_lasting_limitation() -> None:
+    counts = count_case([make_field(1000, 5)], um_per_pixel=0.1)
+    assert len(counts.limitations) == 1
+    assert "not the model's errors" in counts.limitations[0]
+    assert "variation between fields" in counts.limitations[0]
+
+
+def test_saturation_overlap_and_missing_scale_are_told() -> None:
+    crowded = make_field(1000, saturated=True)
+    touching = tuple(Cell(c.cell_class, 0.9, 0.9, 5, 5, c.mask, overlaps=i < 400) for i, c in enumerate(crowded.cells))
+    told = " ".join(count_case([FieldFindings(touching, 640, 480, 75.0, 1, 0.3, saturated=True)]).limitations)
+    assert "maximum was reached in 1 field:" in told
+    assert "40% of the counted red cells" in told
+    assert "No scale in micrometres" in told
+    assert told.isascii()
