@@ -7,7 +7,8 @@
         ├── PatientUnknown       no patient identifier with its assigning authority: the case is held `no-patient`
         ├── ResultRefused        the result itself cannot be told: contradictory counts, a time without zone
         ├── ConformanceError     the finished message breaks a rule of our own check; a fault of the program
-        └── AckUnreadable        what came back is no acknowledgement
+        ├── AckUnreadable        what came back is no acknowledgement
+        └── FramingError         bytes that are no MLLP block, or a block too large
 
 Each message says what is wrong, where (by segment and field, never by content), and what to do. None quotes a name, an
 identifier or a line of a message: they end in logs.
@@ -66,3 +67,7 @@ class ConformanceError(Hl7Error):
 
 class AckUnreadable(Hl7Error):
     """What came back is no acknowledgement."""
+
+
+class FramingError(Hl7Error):
+    """Bytes are no MLLP block, or the block is larger than allowed."""

@@ -1,6 +1,6 @@
 """What differs from one receiving system to the next: names, character set, codes, and what its answers mean.
 
-Verified codes (LOINC 2.78, SNOMED CT International): LOINC 58408-6, 6742-1; SNOMED CT 119297000. No LOINC code was found for a
+Verified codes: LOINC 58408-6, 6742-1; SNOMED CT 119297000. No LOINC code was found for a
 spherocyte percentage, a spherocyte count or the number of red cells evaluated: these stand in the local system `99SPH`.
 """
 

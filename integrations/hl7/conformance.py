@@ -1,0 +1,220 @@
+"""Our own check of a finished ORU^R01, on its bytes.
+
+hl7apy's validation lets text in a number, segments out of order, a missing PID and impossible times pass, and its
+strict mode prints payloads. This check knows what it can be held to: the segment order, the required and the forbidden
+fields of HL7 2.5.1 and IHE LAB-3, values against their data type (OBX-2 and OBX-5), the status tables, times, set ids,
+and the key of each observation. Rules are told with segment and field, never with content.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Iterator
+from datetime import datetime
+
+from integrations.errors import ConformanceError
+from integrations.hl7.control_id import MAX_LENGTH
+from integrations.hl7.er7 import Segment, split_segments
+from integrations.hl7.escape import Charset
+
+MAX_MESSAGE_BYTES = 16 * 1024 * 1024
+MAX_SEGMENTS = 2000
+
+_ORDER = re.compile(r"MSH( SFT)* PID PV1 ORC OBR( OBX( NTE)*)+( SPM)?")
+
+_REQUIRED = {
+    "MSH": (3, 7, 9, 10, 11, 12),
+    "SFT": (1, 2, 3, 4),
+    "PID": (3, 5),
+    "PV1": (2,),
+    "ORC": (1, 3),
+    "OBR": (3, 4, 22, 25),
+    "OBX": (1, 2, 3, 11),
+    "NTE": (1, 3),
+    "SPM": (1, 4),
+}
+_ALLOWED = {
+    ("MSH", 2): ("^~\\&",),
+    ("MSH", 9): ("ORU^R01^ORU_R01",),
+    ("MSH", 11): ("P", "T", "D"),
+    ("MSH", 12): ("2.5.1",),
+    ("MSH", 18): ("", *Charset),
+    ("PID", 8): ("", "A", "F", "M", "N", "O", "U"),
+    ("ORC", 1): ("RE",),
+    ("OBR", 25): tuple("ACFIOPRSXYZ"),  # table 0123
+    ("OBX", 11): tuple("CDFINOPRSUWX"),  # table 0085
+}
+# IHE LAB-3 forbids OBX-9, -10 and -12; fields after OBX-19 are not used or not in 2.5.1.
+_FORBIDDEN = {"OBX": (9, 10, 12, *range(20, 40))}
+_TIMES = {"MSH": (7,), "OBR": (7, 22), "OBX": (14, 19), "SPM": (17,)}
+
+# Which observation statuses may stand under which status of the whole.
+_OBX_UNDER_OBR = {"P": "PX", "R": "RX", "F": "FX", "C": "CFWX", "X": "X"}
+
+_MOMENT = re.compile(r"\d{14}[+-]\d{4}")
+_NUMBER = re.compile(r"[+-]?\d+(\.\d*)?|[+-]?\.\d+")
+_STRAY_ESCAPE = re.compile(r"\\[FSTREHN]\\|(\\)")
+
+
+def require_conformance(message: bytes) -> None:
+    """Raise `ConformanceError` with every broken rule, or return."""
+    rules = tuple(violations(message))
+    if rules:
+        raise ConformanceError(rules)
+
+
+def violations(message: bytes) -> Iterator[str]:
+    """Yield the rules a message breaks, each with segment and field.
+
+    Parameters
+    ----------
+    message : bytes
+        Without MLLP framing.
+    """
+    if len(message) > MAX_MESSAGE_BYTES:
+        yield f"the message has more than {MAX_MESSAGE_BYTES} bytes"
+        return
+    text = _decode(message)
+    if text is None:
+        yield "MSH-18: the bytes are not in the character set the message names"
+        return
+    try:
+        segments = split_segments(text, MAX_SEGMENTS)
+    except ValueError as error:
+        yield f"the message {error}"
+        return
+    yield from _check_raw(text)
+    if not _ORDER.fullmatch(" ".join(segment.name for segment in segments)):
+        yield "the segments do not stand in the order MSH [SFT] PID PV1 ORC OBR {OBX [NTE]} [SPM]"
+        return
+    for segment in segments:
+        yield from _check_fields(segment)
+    yield from _check_header(segments[0])
+    yield from _check_patient(next(segment for segment in segments if segment.name == "PID"))
+    yield from _check_observations(segments)
+
+
+def _decode(message: bytes) -> str | None:
+    header = message.split(b"\r", 1)[0].split(b"|")
+    named = header[17].decode("ascii", errors="replace") if len(header) > 17 else ""
+    codec = Charset(named).codec if named in tuple(Charset) else "ascii"
+    try:
+        return message.decode(codec)
+    except UnicodeDecodeError:
+        return None
+
+
+def _check_raw(text: str) -> Iterator[str]:
+    if not text.endswith("\r"):
+        yield "the last segment is not ended by a carriage return"
+    if re.search("[\x00-\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029]", text):
+        yield "the message holds a control character or a line break other than the carriage return"
+    body = text.partition("\r")[2]
+    if any(match.group(1) for match in _STRAY_ESCAPE.finditer(body)):
+        yield "the message holds an escape character that begins no escape sequence"
+
+
+def _check_fields(segment: Segment) -> Iterator[str]:
+    name = segment.name
+    for number in _REQUIRED[name]:
+        if not segment.field(number).strip("^~& "):
+            yield f"{name}-{number} is required"
+    for number in _FORBIDDEN.get(name, ()):
+        if segment.field(number):
+            yield f"{name}-{number} is not allowed"
+    for (of, number), allowed in _ALLOWED.items():
+        if of == name and segment.field(number) and segment.field(number) not in allowed:
+            yield f"{name}-{number} has a value outside its table"
+    for number in _TIMES.get(name, ()):
+        if segment.field(number) and not _is_moment(segment.field(number)):
+            yield f"{name}-{number} is no time with its zone"
+    if any(field == '""' for field in segment.fields):
+        yield f"{name} holds an HL7 null, which deletes what the receiver has"
+
+
+def _check_header(header: Segment) -> Iterator[str]:
+    control_id = header.field(10)
+    if len(control_id) > MAX_LENGTH or not (control_id.isascii() and control_id.isalnum()):
+        yield f"MSH-10 is not made of at most {MAX_LENGTH} letters and digits"
+
+
+def _check_patient(patient: Segment) -> Iterator[str]:
+    for identifier in patient.field(3).split("~"):
+        components = [*identifier.split("^"), "", "", ""]
+        if not components[0].strip() or not components[3].strip():
+            yield "PID-3 needs the identifier and its assigning authority"
+    born = patient.field(7)
+    if born and not (re.fullmatch(r"\d{8}", born) and _parses(born, "%Y%m%d")):
+        yield "PID-7 is no date"
+
+
+def _check_observations(segments: tuple[Segment, ...]) -> Iterator[str]:
+    whole = next(segment for segment in segments if segment.name == "OBR").field(25)
+    seen = set()
+    observation, notes = 0, 0
+    for segment in segments:
+        if segment.name == "OBX":
+            observation, notes = observation + 1, 0
+            if segment.field(1) != str(observation):
+                yield "OBX-1 does not count 1, 2, 3"
+            key = (segment.field(3).split("^")[0], segment.field(3).split("^")[2:3], segment.field(4))
+            if repr(key) in seen:
+                yield "OBX-3 and OBX-4 together are not unique"
+            seen.add(repr(key))
+            yield from _check_value(segment)
+            if segment.field(11) not in _OBX_UNDER_OBR.get(whole, ""):
+                yield "OBX-11 contradicts OBR-25"
+        elif segment.name == "NTE":
+            notes += 1
+            if segment.field(1) != str(notes):
+                yield "NTE-1 does not count 1, 2, 3"
+
+
+def _check_value(observation: Segment) -> Iterator[str]:
+    data_type, value = observation.field(2), observation.field(5)
+    if observation.field(11) == "X":
+        if value:
+            yield "OBX-5 has a value although OBX-11 says that there is none"
+        return
+    if not value:
+        yield "OBX-5 is required"
+    elif data_type == "NM":
+        if not _NUMBER.fullmatch(value):
+            yield "OBX-5 is no number (NM)"
+        if not observation.field(6):
+            yield "OBX-6 is required for a number"
+    elif data_type == "TX":
+        if re.search(r"[\^&~]", value):
+            yield "OBX-5 has components, which a text (TX) has not"
+    elif data_type == "CWE":
+        if not all(part.strip() for part in [*value.split("^"), "", ""][:3]):
+            yield "OBX-5 is no code with text and system (CWE)"
+    elif data_type == "ED":
+        if not _is_encapsulated(value):
+            yield "OBX-5 is no encapsulated data in Base64 (ED)"
+    else:
+        yield "OBX-2 names a data type that is not used here"
+
+
+def _is_encapsulated(value: str) -> bool:
+    components = value.split("^")
+    if len(components) != 5 or components[3] != "Base64" or not components[1]:
+        return False
+    try:
+        return len(base64.b64decode(components[4], validate=True)) > 0
+    except binascii.Error:
+        return False
+
+
+def _is_moment(value: str) -> bool:
+    return _MOMENT.fullmatch(value) is not None and _parses(value, "%Y%m%d%H%M%S%z")
+
+
+def _parses(value: str, pattern: str) -> bool:
+    try:
+        datetime.strptime(value, pattern)
+    except ValueError:
+        return False
+    return True
