@@ -1,0 +1,100 @@
+"""What the parts of one unit of work share, and the few steps that most of them need."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from db import schema
+from db.errors import NotFound
+from db.states import CaseState, check_case_move
+
+Clock = Callable[[], datetime]
+Detail = Mapping[str, str | int | float | bool | None]
+
+
+def utc_now() -> datetime:
+    """The time now, aware, in UTC."""
+    return datetime.now(UTC)
+
+
+def new_id(now: datetime) -> str:
+    """Return a new opaque id: UUID version 7 (RFC 9562), so that ids sort by their time.
+
+    Parameters
+    ----------
+    now : datetime
+        Aware.
+    """
+    milliseconds = int(now.timestamp() * 1000) & ((1 << 48) - 1)
+    value = milliseconds << 80 | 0x7 << 76 | secrets.randbits(12) << 64 | 0b10 << 62 | secrets.randbits(62)
+    text = f"{value:032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def canonical_json(value: object) -> str:
+    """Return `value` as JSON with one spelling only: sorted keys, no spaces, no NaN."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+@dataclass(frozen=True, slots=True)
+class PendingEvent:
+    """An audit event that is written when its transaction commits."""
+
+    at: datetime
+    action: str
+    case_id: str | None
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """One transaction: its session, its clock, who acts, and the audit events it will write at its end."""
+
+    session: Session
+    clock: Clock
+    actor: str
+    events: list[PendingEvent] = field(default_factory=list)
+
+    def new_id(self) -> str:
+        """Return a new opaque id."""
+        return new_id(self.clock())
+
+    def audit(self, action: str, case_id: str | None, **detail: Any) -> None:
+        """Note an audit event; it is chained and written when the transaction commits."""
+        self.events.append(PendingEvent(self.clock(), action, case_id, canonical_json(detail)))
+
+    def lock_case(self, case_id: str) -> schema.Case:
+        """Return the row of a case, locked against every other transaction that would change it.
+
+        Raises
+        ------
+        NotFound
+        """
+        query = select(schema.Case).where(schema.Case.case_id == case_id).with_for_update()
+        row = self.session.scalars(query.execution_options(populate_existing=True)).one_or_none()
+        if row is None:
+            message = f"no case has the id {case_id}"
+            raise NotFound(message)
+        return row
+
+    def move_case(self, row: schema.Case, target: CaseState, **detail: Any) -> None:
+        """Move a locked case along its table and note the audit event.
+
+        Raises
+        ------
+        IllegalMove
+        """
+        current = row.state
+        why = check_case_move(current, target, row.return_state)
+        row.return_state = current if target is CaseState.HELD else None
+        row.state = target
+        row.updated_at = self.clock()
+        self.audit(f"case {target}", row.case_id, came_from=current, why=why, revision=row.revision, **detail)

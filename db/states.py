@@ -1,0 +1,160 @@
+"""The state machines of cases, fields and messages, each as one table of legal moves with the reason for each.
+
+Whatever is not in a table is illegal. Staying in a state is no move: the methods that call these machines do nothing
+when what they are asked for is already so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import TypeVar
+
+from db.errors import IllegalMove
+
+
+class CaseState(StrEnum):
+    """Where a case stands. Delivery is the state of its messages, not of the case."""
+
+    OPEN = "open"
+    COMPLETE = "complete"
+    ANALYSED = "analysed"
+    REPORTED = "reported"
+    SIGNED = "signed"
+    HELD = "held"
+    REJECTED = "rejected"
+
+
+class FieldState(StrEnum):
+    """Where a field stands; every accepted field ends in exactly one of the other two."""
+
+    ACCEPTED = "accepted"
+    ANALYSED = "analysed"
+    QUARANTINED = "quarantined"
+
+
+class MessageState(StrEnum):
+    """Where an outbound message stands."""
+
+    WAITING = "waiting"
+    SENDING = "sending"
+    DELIVERED = "delivered"
+    RETRY = "retry"
+    UNKNOWN = "unknown"
+    PARKED = "parked"
+    SKIPPED = "skipped"
+
+
+class HoldReason(StrEnum):
+    """Why a case is held; a case may be held for several reasons at once."""
+
+    NO_PATIENT = "no-patient"
+    UNMATCHED_ORDER = "unmatched-order"
+    CONFLICT = "conflict"
+    FAILED_QUALITY = "failed-quality"
+    ATTEMPTS = "attempts"
+
+
+_CASE = CaseState
+CASE_MOVES: Mapping[tuple[CaseState, CaseState], str] = {
+    (_CASE.OPEN, _CASE.COMPLETE): "every expected field is there, or none came for the configured time",
+    (_CASE.OPEN, _CASE.HELD): "held before it was complete",
+    (_CASE.OPEN, _CASE.REJECTED): "a person rejected it",
+    (_CASE.COMPLETE, _CASE.OPEN): "a late field",
+    (_CASE.COMPLETE, _CASE.ANALYSED): "every field has its outcome",
+    (_CASE.COMPLETE, _CASE.HELD): "held before it was analysed",
+    (_CASE.COMPLETE, _CASE.REJECTED): "a person rejected it",
+    (_CASE.ANALYSED, _CASE.OPEN): "a late field",
+    (_CASE.ANALYSED, _CASE.REPORTED): "a report and its messages are committed",
+    (_CASE.ANALYSED, _CASE.SIGNED): "a person signed what was held back until then",
+    (_CASE.ANALYSED, _CASE.HELD): "held before it was reported",
+    (_CASE.ANALYSED, _CASE.REJECTED): "a person rejected it",
+    (_CASE.REPORTED, _CASE.OPEN): "a late field: a new version follows",
+    (_CASE.REPORTED, _CASE.SIGNED): "a person signed the report",
+    (_CASE.REPORTED, _CASE.HELD): "doubt arose after the preliminary report",
+    (_CASE.REPORTED, _CASE.REJECTED): "a person rejected it",
+    (_CASE.SIGNED, _CASE.OPEN): "a late field: nothing leaves until a person signs the correction",
+    (_CASE.SIGNED, _CASE.HELD): "doubt arose after the signature",
+    (_CASE.HELD, _CASE.OPEN): "released to where it was",
+    (_CASE.HELD, _CASE.COMPLETE): "released to where it was",
+    (_CASE.HELD, _CASE.ANALYSED): "released to where it was",
+    (_CASE.HELD, _CASE.REPORTED): "released to where it was",
+    (_CASE.HELD, _CASE.SIGNED): "released to where it was",
+    (_CASE.HELD, _CASE.REJECTED): "a person rejected it",
+}
+"""Legal moves of a case. From `HELD` a case leaves only to the state it came from, or to `REJECTED`."""
+
+FIELD_MOVES: Mapping[tuple[FieldState, FieldState], str] = {
+    (FieldState.ACCEPTED, FieldState.ANALYSED): "the model's findings are recorded",
+    (FieldState.ACCEPTED, FieldState.QUARANTINED): "it could not be read or analysed; the file is kept",
+}
+"""Legal moves of a field."""
+
+_SENT = MessageState
+MESSAGE_MOVES: Mapping[tuple[MessageState, MessageState], str] = {
+    (_SENT.WAITING, _SENT.SENDING): "a sender has taken it",
+    (_SENT.WAITING, _SENT.PARKED): "its bytes are not those that were frozen, or its attempts are spent",
+    (_SENT.WAITING, _SENT.SKIPPED): "a person skipped it",
+    (_SENT.SENDING, _SENT.DELIVERED): "the receiver accepted it",
+    (_SENT.SENDING, _SENT.RETRY): "it did not arrive, or is to be tried again",
+    (_SENT.SENDING, _SENT.UNKNOWN): "no valid answer came: the same bytes go out again",
+    (_SENT.SENDING, _SENT.PARKED): "the receiver refused it",
+    (_SENT.RETRY, _SENT.SENDING): "its time has come",
+    (_SENT.RETRY, _SENT.DELIVERED): "the answer to an earlier attempt came late",
+    (_SENT.RETRY, _SENT.PARKED): "its bytes are not those that were frozen, or its attempts are spent",
+    (_SENT.RETRY, _SENT.SKIPPED): "a person skipped it",
+    (_SENT.UNKNOWN, _SENT.SENDING): "its time has come",
+    (_SENT.UNKNOWN, _SENT.DELIVERED): "the answer to an earlier attempt came late",
+    (_SENT.UNKNOWN, _SENT.PARKED): "its bytes are not those that were frozen, or its attempts are spent",
+    (_SENT.UNKNOWN, _SENT.SKIPPED): "a person skipped it",
+    (_SENT.PARKED, _SENT.WAITING): "a person sends it again",
+    (_SENT.PARKED, _SENT.DELIVERED): "the answer to an earlier attempt came late",
+    (_SENT.PARKED, _SENT.SKIPPED): "a person skipped it",
+    (_SENT.DELIVERED, _SENT.WAITING): "a person sends it again",
+    (_SENT.SKIPPED, _SENT.WAITING): "a person sends it again",
+}
+"""Legal moves of a message. `WAITING` never becomes `DELIVERED`: it was not sent."""
+
+CLOSED_CASES: frozenset[CaseState] = frozenset({CaseState.REJECTED})
+"""States in which no field joins a case any more; the next one under its accession begins a new case."""
+
+DONE_MESSAGES: frozenset[MessageState] = frozenset({MessageState.DELIVERED, MessageState.SKIPPED})
+"""States in which a message lets those behind it in its order key go."""
+
+State = TypeVar("State", CaseState, FieldState, MessageState)
+
+
+def check_move(moves: Mapping[tuple[State, State], str], current: State, target: State) -> str:
+    """Return the reason for a legal move.
+
+    Raises
+    ------
+    IllegalMove
+        The table has no such move.
+    """
+    reason = moves.get((current, target))
+    if reason is None:
+        legal = ", ".join(sorted(end for start, end in moves if start == current)) or "nothing"
+        message = f"no move leads from {current} to {target}; from {current} it may go to: {legal}"
+        raise IllegalMove(message)
+    return reason
+
+
+def check_case_move(current: CaseState, target: CaseState, return_state: CaseState | None) -> str:
+    """Return the reason for a legal move of a case, which from `HELD` depends on where the case came from.
+
+    Parameters
+    ----------
+    return_state : CaseState or None
+        Where a held case came from; None for a case that is not held.
+
+    Raises
+    ------
+    IllegalMove
+        The table has no such move, or the case was held in another state than `target`.
+    """
+    reason = check_move(CASE_MOVES, current, target)
+    if current is CaseState.HELD and target not in (return_state, CaseState.REJECTED):
+        message = f"a case that was held at {return_state} is released to it, not to {target}"
+        raise IllegalMove(message)
+    return reason
