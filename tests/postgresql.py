@@ -41,9 +41,8 @@ def find_binaries() -> Path:
     installed = [path for path in Path("/usr/lib/postgresql").glob("*/bin") if (path / "initdb").exists()]
     if installed:
         return max(installed, key=lambda path: int(path.parent.name))
-    if found := shutil.which("initdb"):
-        return Path(found).resolve().parent
-    missing_peer("postgresql", "apt-get install postgresql")
+    initdb = shutil.which("initdb") or missing_peer("postgresql", "apt-get install postgresql")
+    return Path(initdb).resolve().parent
 
 
 def unprivileged_user() -> str | None:
@@ -164,6 +163,6 @@ class PostgresqlServer:
         """Drop a database, ending the connections that a test left open."""
         self._execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
-    def _execute(self, statement: sql.Composable) -> None:
+    def _execute(self, statement: sql.Composed) -> None:
         with psycopg.connect(self._conninfo("postgres"), autocommit=True, connect_timeout=10) as connection:
             connection.execute(statement)
