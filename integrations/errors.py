@@ -1,6 +1,16 @@
 """Errors of the outside world.
 
     IntegrationError
+    ├── FolderError            something about the watched folder
+    │   ├── FolderUnavailable    the incoming folder is missing or cannot be listed; try again later
+    │   ├── SourceError          a file in it cannot be taken
+    │   │   ├── SourceGone         it was there at the scan and is not now; nothing to do
+    │   │   ├── SourceChanged      it changed since the scan or while it was copied; the next scan takes it up again
+    │   │   ├── SourceUnreadable   it may not be read, or the share failed; try again later
+    │   │   └── SourceRefused      it is no regular file, or too large: quarantine it
+    │   ├── StoreError           our own store cannot be written; stop taking files in
+    │   │   └── StoreFull          because no space is left on it
+    │   └── ManifestError        `case.json`, or the folder's name, says something that cannot be used
     └── Hl7Error               something about HL7 version 2
         ├── ProfileError         a destination's profile says something that is not allowed
         ├── TextRefused          a text holds what no HL7 field can carry; the field is named
@@ -19,6 +29,49 @@ from __future__ import annotations
 
 class IntegrationError(Exception):
     """Base of every error that an integration raises on purpose."""
+
+
+class FolderError(IntegrationError):
+    """Something about the watched folder went wrong."""
+
+
+class FolderUnavailable(FolderError):
+    """The incoming folder is missing or cannot be listed; the share may be away."""
+
+
+class SourceError(FolderError):
+    """A file in the incoming folder cannot be taken."""
+
+
+class SourceGone(SourceError):
+    """The file was there at the scan and is not now."""
+
+
+class SourceChanged(SourceError):
+    """The file changed since the scan or while it was copied; the next scan takes it up again."""
+
+
+class SourceUnreadable(SourceError):
+    """The file may not be read, or the share failed."""
+
+
+class SourceRefused(SourceError):
+    """The file is not a regular one, or larger than is taken; it belongs into quarantine."""
+
+
+class StoreError(FolderError):
+    """Our own store cannot be written."""
+
+
+class StoreFull(StoreError):
+    """No space, or no quota, is left where our store lies; nothing was left behind."""
+
+
+class ManifestError(FolderError):
+    """`case.json`, or the name of a case's folder, says something that cannot be used.
+
+    Names keys, never values.
+    """
 
 
 class Hl7Error(IntegrationError):
