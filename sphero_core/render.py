@@ -44,7 +44,7 @@ class _Look:
 
 # In drawing order: what matters most comes last and lies on top.
 _LOOKS: dict[CellClass, _Look] = {
-    CellClass.RBC: _Look((70, 70, 70), 1, 0.55, "Other red cells"),
+    CellClass.RBC: _Look((40, 40, 40), 1, 0.6, "Other red cells"),
     CellClass.PLATELET: _Look((0, 158, 115), 1, 0.9, "Platelets"),
     CellClass.WBC: _Look((230, 159, 0), 2, 0.9, "White cells"),
     CellClass.SPHEROCYTE: _Look((0, 90, 178), 2, 1.0, "Spherocytes", casing=True),
@@ -137,7 +137,7 @@ def _outlines(cell: Cell) -> Iterator[NDArray[np.float64]]:
     kernel = np.exp(-0.5 * (np.arange(-reach, reach + 1) / _SMOOTHING_PX) ** 2)
     kernel /= kernel.sum()
     for contour in contours:
-        points = contour[:, 0, :].astype(np.float64) + (cell.x - 1, cell.y - 1)
+        points = contour[:, 0, :].astype(np.float64) + np.array([cell.x - 1, cell.y - 1])
         if len(points) > 2 * reach:
             ring = np.concatenate([points[-reach:], points, points[:reach]])
             points = np.column_stack([np.convolve(ring[:, axis], kernel, "valid") for axis in (0, 1)])
@@ -151,7 +151,8 @@ def _grow(points: NDArray[np.float64]) -> NDArray[np.float64]:
     length = np.maximum(np.hypot(along[:, 0], along[:, 1]), 1e-9)
     twice_area = np.sum(points[:, 0] * ahead[:, 1] - ahead[:, 0] * points[:, 1])
     outwards = np.column_stack([along[:, 1], -along[:, 0]]) / length[:, None]
-    return points + (0.5 if twice_area > 0 else -0.5) * outwards
+    grown: NDArray[np.float64] = points + (0.5 if twice_area > 0 else -0.5) * outwards
+    return grown
 
 
 def _dashes(line: NDArray[np.float64], width: int, height: int, dash: float = 8.0) -> list[NDArray[np.float64]]:
@@ -186,7 +187,7 @@ def _legend(
             x, row = margin, row + 1
         places.append((x, row))
         x += needed + gap
-    said = ([title] if title else []) + _remarks(findings)
+    said = [*([title] if title else []), *_remarks(findings)]
     lines = [line for text in said for line in textwrap.wrap(text, max((width - 2 * margin) // _LETTER_PX, 10))]
     top = 10 + line_height * len(lines)
     strip = Image.new("RGB", (width, top + line_height * (row + 1) + 8), _PAPER)

@@ -91,7 +91,7 @@ def count_case(findings: Sequence[FieldFindings], *, um_per_pixel: float | None 
 def _limitations(
     findings: Sequence[FieldFindings], counted: int, at_border: int, overlap: float, um_per_pixel: float | None
 ) -> tuple[str, ...]:
-    """What a reader must know; plain ASCII, since it travels in HL7 messages of any character set."""
+    """Say what a reader must know; plain ASCII, since it travels in HL7 messages of any character set."""
     accepted = [field for field in findings if field.quality.accepted]
     refused = len(findings) - len(accepted)
     said: list[str] = []

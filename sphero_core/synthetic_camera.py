@@ -42,7 +42,7 @@ def develop(style: SmearStyle, rng: np.random.Generator, eosin: Floats, azure: F
 
 
 def _illumination(style: SmearStyle, rng: np.random.Generator) -> Floats:
-    """A slope in a random direction and some vignetting, mean near 1, shape (height, width)."""
+    """Make a slope in a random direction and some vignetting, mean near 1, shape (height, width)."""
     turn = rng.uniform(0, 2 * np.pi)
     x = np.linspace(-1, 1, style.width)
     y = np.linspace(-1, 1, style.height)[:, None]

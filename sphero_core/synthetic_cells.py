@@ -51,7 +51,8 @@ class Kind(Enum):
         return CellClass.RBC
 
 
-# (axis ratio, radius, outline harmonics' amplitude): ranges of the uniform draws, radius relative to the median red cell
+# Axis ratio and radius as ranges of uniform draws, and the amplitude of the outline's harmonics; radii are relative to
+# the median red cell.
 _SHAPES: dict[Kind, tuple[tuple[float, float], tuple[float, float], float]] = {
     Kind.DISCOCYTE: ((0.84, 1.0), (0.88, 1.12), 0.011),
     Kind.MACROCYTE: ((0.86, 1.0), (1.12, 1.32), 0.014),

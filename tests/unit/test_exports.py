@@ -151,9 +151,8 @@ def test_cells_csv_has_a_line_per_cell_with_measures_in_known_units(field: Synth
 def test_coco_loads_in_pycocotools_with_exact_masks(field: SyntheticField, tmp_path: Path) -> None:
     write_exports(tmp_path, BUNDLE, make_records(field)[:1], count_case([field.findings]))
     coco = COCO(str(tmp_path / "coco.json"))
-    assert {entry["name"]: entry["id"] for entry in coco.loadCats(coco.getCatIds())} == {
-        **{"Platelet": 1, "RBC": 2, "Spherocyte": 3, "WBC": 4}
-    }
+    categories = {entry["name"]: entry["id"] for entry in coco.loadCats(coco.getCatIds())}
+    assert categories == {"Platelet": 1, "RBC": 2, "Spherocyte": 3, "WBC": 4}
     annotations = coco.loadAnns(coco.getAnnIds())
     assert len(annotations) == len(field.cells)
     for cell, annotation in zip(field.cells, annotations, strict=True):

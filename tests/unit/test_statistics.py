@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from statistics import NormalDist
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -37,8 +39,6 @@ shares = st.integers(1, 5000).flatmap(lambda n: st.tuples(st.integers(0, n), st.
 
 @given(shares, st.floats(0.5, 0.999))
 def test_wilson_bounds_solve_the_score_equation(share: tuple[int, int], confidence: float) -> None:
-    from statistics import NormalDist
-
     k, n = share
     lower, upper = wilson_interval(k, n, confidence)
     assert 0 <= lower <= k / n <= upper <= 1

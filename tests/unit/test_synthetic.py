@@ -167,7 +167,7 @@ def test_a_case_on_disk_is_the_same_for_the_same_seed_and_holds_its_truth(tmp_pa
     assert [digest_of(path) for path in first.files] == [digest_of(path) for path in again.files]
     assert not {digest_of(path) for path in first.files} & {digest_of(path) for path in other.files}
     for path, field in zip(first.files, first.fields, strict=True):
-        assert np.array_equal(cv2.imread(str(path))[..., ::-1], field.pixels)
+        assert np.array_equal(read_rgb(path), field.pixels)
     truth = COCO(str(first.truth))
     assert len(truth.getAnnIds()) == sum(len(field.cells) for field in first.fields)
 
@@ -175,11 +175,17 @@ def test_a_case_on_disk_is_the_same_for_the_same_seed_and_holds_its_truth(tmp_pa
 def test_a_case_can_be_jpeg_with_its_truth_elsewhere(tmp_path: Path) -> None:
     case = write_synthetic_case(tmp_path / "case", 5, 1, suffix=".jpg", truth=tmp_path / "truth.json")
     assert [path.name for path in (tmp_path / "case").iterdir()] == ["field-01.jpg"]
-    decoded = cv2.imread(str(case.files[0]))[..., ::-1].astype(int)
+    decoded = read_rgb(case.files[0]).astype(int)
     assert np.abs(decoded - case.fields[0].pixels).mean() < 4
     assert case.truth == tmp_path / "truth.json"
     with pytest.raises(ValueError, match=r"\.webp"):
         write_synthetic_case(tmp_path, 5, 1, suffix=".webp")
+
+
+def read_rgb(path: Path) -> NDArray[np.uint8]:
+    pixels = cv2.imread(str(path))
+    assert pixels is not None
+    return pixels[..., ::-1].astype(np.uint8)
 
 
 def digest_of(path: Path) -> str:
