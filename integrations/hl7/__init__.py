@@ -1,14 +1,14 @@
 """HL7 version 2: results out to the laboratory information system.
 
-    escape.py        texts made safe before they reach the message builder
-    profile.py       what differs from one receiving system to the next
-    oru.py           ORU^R01 from a case's result
-    builder.py       the only module that touches hl7apy
-    conformance.py   our own check of the finished bytes
-    control_id.py    MSH-10 from what is sent, to whom
-    er7.py           the few lines of syntax that checking and acknowledging need
-    ack.py           acknowledgements: read, build, decide
-    framing.py       MLLP blocks in a stream of bytes
-    mllp.py          the client
-    simulator.py     a receiving system to try against, faults included
+escape.py        texts made safe before they reach the message builder
+profile.py       what differs from one receiving system to the next
+oru.py           ORU^R01 from a case's result
+builder.py       the only module that touches hl7apy
+conformance.py   our own check of the finished bytes
+control_id.py    MSH-10 from what is sent, to whom
+er7.py           the few lines of syntax that checking and acknowledging need
+ack.py           acknowledgements: read, build, decide
+framing.py       MLLP blocks in a stream of bytes
+mllp.py          the client
+simulator.py     a receiving system to try against, faults included
 """

@@ -16,11 +16,13 @@ from hl7apy.core import Message
 
 VERSION = "2.5.1"
 
+Untyped = Any  # an element of hl7apy
+
 
 class SegmentBuilder:
     """One segment that is being filled."""
 
-    def __init__(self, name: str, segment: Any) -> None:
+    def __init__(self, name: str, segment: Untyped) -> None:
         self._name = name
         self._segment = segment
 
@@ -44,7 +46,7 @@ class SegmentBuilder:
 class GroupBuilder:
     """A message, or a group of segments in it."""
 
-    def __init__(self, element: Any) -> None:
+    def __init__(self, element: Untyped) -> None:
         self._element = element
 
     def group(self, name: str) -> GroupBuilder:

@@ -11,8 +11,9 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Iterator
-from datetime import datetime
+from collections.abc import Callable, Iterator, Mapping
+from datetime import date, datetime
+from types import MappingProxyType
 
 from integrations.errors import ConformanceError
 from integrations.hl7.control_id import MAX_LENGTH
@@ -53,8 +54,9 @@ _TIMES = {"MSH": (7,), "OBR": (7, 22), "OBX": (14, 19), "SPM": (17,)}
 # Which observation statuses may stand under which status of the whole.
 _OBX_UNDER_OBR = {"P": "PX", "R": "RX", "F": "FX", "C": "CFWX", "X": "X"}
 
-_MOMENT = re.compile(r"\d{14}[+-]\d{4}")
-_NUMBER = re.compile(r"[+-]?\d+(\.\d*)?|[+-]?\.\d+")
+_MOMENT = re.compile(r"\d{14}[+-]\d{4}", re.ASCII)
+_DATE = re.compile(r"\d{8}", re.ASCII)
+_NUMBER = re.compile(r"[+-]?\d+(\.\d*)?|[+-]?\.\d+", re.ASCII)
 _STRAY_ESCAPE = re.compile(r"\\[FSTREHN]\\|(\\)")
 
 
@@ -146,7 +148,7 @@ def _check_patient(patient: Segment) -> Iterator[str]:
         if not components[0].strip() or not components[3].strip():
             yield "PID-3 needs the identifier and its assigning authority"
     born = patient.field(7)
-    if born and not (re.fullmatch(r"\d{8}", born) and _parses(born, "%Y%m%d")):
+    if born and not _is_date(born):
         yield "PID-7 is no date"
 
 
@@ -173,29 +175,32 @@ def _check_observations(segments: tuple[Segment, ...]) -> Iterator[str]:
 
 
 def _check_value(observation: Segment) -> Iterator[str]:
-    data_type, value = observation.field(2), observation.field(5)
+    value = observation.field(5)
     if observation.field(11) == "X":
         if value:
             yield "OBX-5 has a value although OBX-11 says that there is none"
-        return
-    if not value:
+    elif not value:
         yield "OBX-5 is required"
-    elif data_type == "NM":
-        if not _NUMBER.fullmatch(value):
-            yield "OBX-5 is no number (NM)"
-        if not observation.field(6):
-            yield "OBX-6 is required for a number"
-    elif data_type == "TX":
-        if re.search(r"[\^&~]", value):
-            yield "OBX-5 has components, which a text (TX) has not"
-    elif data_type == "CWE":
-        if not all(part.strip() for part in [*value.split("^"), "", ""][:3]):
-            yield "OBX-5 is no code with text and system (CWE)"
-    elif data_type == "ED":
-        if not _is_encapsulated(value):
-            yield "OBX-5 is no encapsulated data in Base64 (ED)"
-    else:
+    elif observation.field(2) not in _VALUES:
         yield "OBX-2 names a data type that is not used here"
+    else:
+        is_valid, rule = _VALUES[observation.field(2)]
+        if not is_valid(value):
+            yield rule
+        if observation.field(2) == "NM" and not observation.field(6):
+            yield "OBX-6 is required for a number"
+
+
+def _is_number(value: str) -> bool:
+    return _NUMBER.fullmatch(value) is not None
+
+
+def _is_plain_text(value: str) -> bool:
+    return re.search(r"[\^&~]", value) is None
+
+
+def _is_code(value: str) -> bool:
+    return all(part.strip() for part in [*value.split("^"), "", ""][:3])
 
 
 def _is_encapsulated(value: str) -> bool:
@@ -208,13 +213,31 @@ def _is_encapsulated(value: str) -> bool:
         return False
 
 
+_VALUES: Mapping[str, tuple[Callable[[str], bool], str]] = MappingProxyType(
+    {
+        "NM": (_is_number, "OBX-5 is no number (NM)"),
+        "TX": (_is_plain_text, "OBX-5 has components, which a text (TX) has not"),
+        "CWE": (_is_code, "OBX-5 is no code with text and system (CWE)"),
+        "ED": (_is_encapsulated, "OBX-5 is no encapsulated data in Base64 (ED)"),
+    }
+)
+
+
 def _is_moment(value: str) -> bool:
-    return _MOMENT.fullmatch(value) is not None and _parses(value, "%Y%m%d%H%M%S%z")
-
-
-def _parses(value: str, pattern: str) -> bool:
+    if not _MOMENT.fullmatch(value):
+        return False
     try:
-        datetime.strptime(value, pattern)
+        datetime.strptime(value, "%Y%m%d%H%M%S%z")
+    except ValueError:
+        return False
+    return True
+
+
+def _is_date(value: str) -> bool:
+    if not _DATE.fullmatch(value):
+        return False
+    try:
+        date.fromisoformat(value)
     except ValueError:
         return False
     return True

@@ -105,5 +105,7 @@ def _checked(line: str, field: str, charset: Charset) -> str:
 
 def _not_null(line: str, field: str) -> str:
     if line == '""':
-        raise TextRefused(field, 'is two quotation marks, which tells a receiver to delete what it has; correct the text')
+        raise TextRefused(
+            field, "is two quotation marks, which tells a receiver to delete what it has; correct the text"
+        )
     return line

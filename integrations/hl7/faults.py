@@ -42,7 +42,9 @@ class Peer(Protocol):
     """What an answer can do."""
 
     @property
-    def socket(self) -> socket.socket: ...
+    def socket(self) -> socket.socket:
+        """The connection."""
+        ...
 
     def ack(self, message: bytes, code: AckCode = AckCode.AA, answers: str | None = None) -> bytes:
         """Build an acknowledgement."""
@@ -73,12 +75,12 @@ def _with_code(code: AckCode) -> Answer:
     return answer
 
 
-def _reset(peer: Peer, message: bytes) -> bool:
+def _reset(peer: Peer, _message: bytes) -> bool:
     peer.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     return False
 
 
-def _silent(peer: Peer, message: bytes) -> bool:
+def _silent(_peer: Peer, _message: bytes) -> bool:
     return True
 
 
@@ -110,7 +112,7 @@ def _wrong_id(peer: Peer, message: bytes) -> bool:
     return True
 
 
-def _garbage(peer: Peer, message: bytes) -> bool:
+def _garbage(peer: Peer, _message: bytes) -> bool:
     peer.socket.sendall(frame(bytes(byte for byte in range(256) if byte not in (0x0B, 0x1C))))
     return True
 
@@ -130,7 +132,7 @@ def _lf_lines(peer: Peer, message: bytes) -> bool:
     return True
 
 
-def _close(peer: Peer, message: bytes) -> bool:
+def _close(_peer: Peer, _message: bytes) -> bool:
     return False
 
 

@@ -10,106 +10,24 @@ rejected, or had no usable field, says so with OBX-11 X and the reason, and over
 from __future__ import annotations
 
 import hashlib
-import math
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import datetime
 
-from integrations.errors import PatientUnknown, ResultRefused
 from integrations.hl7.builder import GroupBuilder, MessageBuilder
 from integrations.hl7.conformance import require_conformance
 from integrations.hl7.control_id import derive_control_id, stamp_control_id
 from integrations.hl7.escape import Charset, escape_lines, escape_text
 from integrations.hl7.profile import Code, ObservationCodes, Profile
+from integrations.hl7.result import OruResult, Patient, require_tellable
 from sphero_core.types import BundleId, CaseCounts
 
 VENDOR, PRODUCT = "Spheroflow", "SPHERO"
-SEXES = ("A", "F", "M", "N", "O", "U")  # HL7 table 0001
 
 NOTES_TO_EVERY_RESULT = (
     "Decision support: correlate with DAT, reticulocytes, MCHC, EMA binding and family history.",
     "The interval covers counting only, not errors of the model.",
 )
 NOTE_UNVERIFIED = "Counted by software; not verified by a person."
-
-
-@dataclass(frozen=True, slots=True)
-class Patient:
-    """Whose specimen it is; personal data, hidden from the `repr`.
-
-    Attributes
-    ----------
-    identifier, authority : str
-        PID-3: the identifier and who assigned it.
-    family, given : str
-    birth_date : date or None
-    sex : str
-        One of `SEXES`, or empty.
-    """
-
-    identifier: str = field(repr=False)
-    authority: str = field(repr=False)
-    family: str = field(default="", repr=False)
-    given: str = field(default="", repr=False)
-    birth_date: date | None = field(default=None, repr=False)
-    sex: str = field(default="", repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class OrderNumbers:
-    """The numbers of the order, echoed as they came; personal data, hidden from the `repr`.
-
-    Attributes
-    ----------
-    accession, accession_issuer : str
-    placer, filler : str
-        Empty when unknown. Without a filler number the accession number stands in its place.
-    """
-
-    accession: str = field(repr=False)
-    accession_issuer: str = field(default="", repr=False)
-    placer: str = field(default="", repr=False)
-    filler: str = field(default="", repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class OruResult:
-    """What one message tells about one case.
-
-    Attributes
-    ----------
-    case_id : str
-        Our own opaque id.
-    revision : int
-        Version of the report, from 1.
-    patient : Patient or None
-        None makes `build_oru` raise `PatientUnknown`.
-    order : OrderNumbers
-    counts : CaseCounts or None
-        None when there is no result; then `not_obtained` says why. Exactly one of the two is given.
-    not_obtained : str or None
-        Why there is no result, in words.
-    bundle : BundleId or None
-        The model that counted; None when none did.
-    software_version : str
-    collected : datetime or None
-        When the specimen was taken, with its zone.
-    analysed : datetime or None
-        When the last field was analysed, with its zone; None when none was.
-    reported : datetime
-        When this version of the report was made, with its zone; also MSH-7, so the bytes do not change.
-    """
-
-    case_id: str
-    revision: int
-    patient: Patient | None
-    order: OrderNumbers
-    counts: CaseCounts | None
-    bundle: BundleId | None
-    software_version: str
-    reported: datetime
-    analysed: datetime | None = None
-    collected: datetime | None = None
-    not_obtained: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,45 +91,12 @@ def build_oru(result: OruResult, profile: Profile, destination: str) -> OruMessa
     ConformanceError
         The finished message breaks our own check: a fault of the program, not of its input.
     """
-    _check(result)
-    body = _Oru(result, _known_patient(result), profile).write().encode(profile.charset.codec)
+    patient = require_tellable(result)
+    body = _Oru(result, patient, profile).write().encode(profile.charset.codec)
     control_id = derive_control_id(result.case_id, result.revision, destination, body)
     body = stamp_control_id(body, control_id)
     require_conformance(body)
     return OruMessage(control_id, body, hashlib.sha256(body).hexdigest())
-
-
-def _known_patient(result: OruResult) -> Patient:
-    patient = result.patient
-    if patient is None or not patient.identifier.strip() or not patient.authority.strip():
-        raise PatientUnknown(
-            "PID-3: no patient identifier with its assigning authority; give patient.id and patient.issuer"
-        )
-    if patient.sex not in ("", *SEXES):
-        raise ResultRefused(f"PID-8: the sex must be one of {', '.join(SEXES)} (HL7 table 0001) or be left out")
-    return patient
-
-
-def _check(result: OruResult) -> None:
-    if not result.order.accession.strip():
-        raise ResultRefused("OBR-3: no accession number")
-    for name, moment in (("reported", result.reported), ("analysed", result.analysed), ("collected", result.collected)):
-        if moment is not None and moment.utcoffset() is None:
-            raise ResultRefused(f"the time `{name}` has no zone; give it with its offset to UTC")
-    if (result.counts is None) == (result.not_obtained is None):
-        raise ResultRefused("a result has either counts or a reason why there are none")
-    if result.counts is not None:
-        _check_counts(result.counts)
-
-
-def _check_counts(counts: CaseCounts) -> None:
-    if not 0 <= counts.spherocytes <= counts.red_cells:
-        raise ResultRefused("OBX: more spherocytes than red cells, or a negative number")
-    numbers = [counts.spherocyte_percent, *(counts.ci95 or ())]
-    if any(number is not None and not (math.isfinite(number) and 0 <= number <= 100) for number in numbers):
-        raise ResultRefused("OBX: a percentage outside 0 to 100")
-    if (counts.red_cells == 0) != (counts.spherocyte_percent is None):
-        raise ResultRefused("OBX: a percentage needs red cells, and red cells give a percentage")
 
 
 class _Oru:
