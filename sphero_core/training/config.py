@@ -137,8 +137,8 @@ def _model(model: maskrcnn.MaskRCNN, run: RunConfig) -> None:
     proposals = model.roi_generator
     proposals.pre_nms_top_k, proposals.num_proposals = 1000, 300
     proposals.test_pre_nms_top_k, proposals.test_num_proposals = 600, 300
-    model.roi_sampler.num_sampled_rois, model.roi_sampler.foreground_fraction = 128, 0.5
-    model.mask_sampler.num_sampled_masks = 48
+    model.roi_sampler.num_sampled_rois, model.roi_sampler.foreground_fraction = 96, 0.5
+    model.mask_sampler.num_sampled_masks = 32
     # A cell's box and outline do not depend on what we call it.
     model.detection_head.class_agnostic_bbox_pred = True
     model.mask_head.class_agnostic = True

@@ -66,5 +66,12 @@ class ServingModule(tf.Module):  # type: ignore[misc]  # TensorFlow ships no typ
         kept = tf.image.non_max_suppression(boxes, objectness, MAX_CANDIDATES, BOX_IOU, SMALLEST_SCORE)
         boxes, probabilities = tf.gather(boxes, kept), tf.gather(probabilities, kept)
         classes = 1 + tf.argmax(probabilities, axis=1, output_type=tf.int32)
-        _, masks = self.model._features_to_mask_outputs(outputs["decoder_features"], boxes[None], classes[None])
-        return {"boxes": boxes, "probabilities": probabilities, "masks": tf.cast(masks[0], tf.float32)}
+        return {"boxes": boxes, "probabilities": probabilities, "masks": self._masks(outputs, boxes, classes)}
+
+    def _masks(self, outputs: dict[str, tf.Tensor], boxes: tf.Tensor, classes: tf.Tensor) -> tf.Tensor:
+        # The mask head wants a fixed number of objects an image; as many images of one object each cost only what
+        # was found.
+        regions = self.model.mask_roi_aligner(outputs["decoder_features"], boxes[None])
+        side = regions.shape[2:]
+        logits = self.model.mask_head([tf.reshape(regions, [-1, 1, *side]), classes[:, None]], training=False)
+        return tf.sigmoid(tf.cast(logits[:, 0], tf.float32))

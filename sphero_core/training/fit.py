@@ -1,0 +1,161 @@
+"""The whole way from labelled smears to a bundle, one command, resumable.
+
+1. The final network is trained on all patients of the run.
+2. For each of these patients a network is trained on the others (an inner fold) and predicts the one left out.
+3. Stopping (which share of the schedule) and thresholds are chosen on the pooled predictions of the inner folds. A patient
+   that the run does not name is never read.
+4. The final network, stopped there, leaves as a bundle with these thresholds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import pickle
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sphero_core.analysis import Found, find
+from sphero_core.bundle import Thresholds
+from sphero_core.datasets.coco import LabelledImage
+from sphero_core.image import read_image
+from sphero_core.tiling import plan_tiles
+from sphero_core.training.config import RunConfig
+from sphero_core.training.export import detector_of, export_bundle
+from sphero_core.training.operating_point import FoldPrediction, choose, mean_precision
+from sphero_core.training.train import checkpoints, group_diameters, step_of, train
+
+#: Thresholds while nothing is called yet: everything that leaves the graph is kept.
+_OPEN = Thresholds(0.0, 0.0, 0.0, 0.0)
+
+
+def fit(
+    run: RunConfig,
+    inner_steps: int,
+    images: Sequence[LabelledImage],
+    out: Path,
+    bundle: Path,
+    *,
+    name: str,
+    version: str,
+    data: dict[str, Any],
+) -> str:
+    """Train, choose, export; every finished part in `out` is taken as it is.
+
+    Parameters
+    ----------
+    run : RunConfig
+    inner_steps : int
+        Length of the schedule in an inner fold.
+    images : sequence of LabelledImage
+    out : Path
+        Working folder: checkpoints, predictions of the inner folds, choices.
+    bundle : Path
+        The folder of the bundle to write.
+    name, version : str
+    data : dict
+        What the bundle says of its data: names, licences, citations.
+
+    Returns
+    -------
+    str
+        SHA-256 of the bundle.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    used = [image for image in images if image.group in run.groups]
+    diameters = _diameters(used, run, out)
+    train(run, used, diameters, out / "final")
+    folds = {group: _inner_fold(run, inner_steps, group, used, diameters, out) for group in run.groups}
+    stop, thresholds, figures = _choose(folds)
+    (out / "choice.json").write_text(json.dumps({"stop": stop, "thresholds": asdict(thresholds), **figures}, indent=2))
+    final = checkpoints(out / "final")
+    checkpoint = final[max(0, len(final) - (_kept(folds) - stop))]
+    provenance = {
+        "training_data": {**data, "groups": list(run.groups), "images": len(used), "sha256": data_hash(used)},
+        "inner_folds": {"steps": inner_steps, "stop": f"checkpoint {step_of(checkpoint)} of {run.steps}", **figures},
+    }
+    return export_bundle(run, checkpoint, thresholds, bundle, name=name, version=version, provenance=provenance)
+
+
+def data_hash(images: Sequence[LabelledImage]) -> str:
+    """SHA-256 over the bytes of every image and its labels, hex."""
+    total = hashlib.sha256()
+    for image in sorted(images, key=lambda item: item.name):
+        labels = json.dumps([[c.value, *box] for c, box in zip(image.classes, image.boxes.tolist(), strict=True)])
+        total.update(f"{hashlib.sha256(image.path.read_bytes()).hexdigest()} {image.group} {labels}\n".encode())
+    return total.hexdigest()
+
+
+def _diameters(images: Sequence[LabelledImage], run: RunConfig, out: Path) -> dict[str, float]:
+    kept = out / "diameters.json"
+    if not kept.exists():
+        kept.write_text(json.dumps(group_diameters(images, run.pixel_aspect), indent=2))
+    return {str(k): float(v) for k, v in json.loads(kept.read_text()).items()}
+
+
+def _inner_fold(
+    run: RunConfig,
+    steps: int,
+    held: str,
+    images: Sequence[LabelledImage],
+    diameters: dict[str, float],
+    out: Path,
+) -> list[list[FoldPrediction]]:
+    """Predictions on the held-out patient, a list a checkpoint."""
+    others = tuple(group for group in run.groups if group != held)
+    inner = replace(run, groups=others, steps=steps)
+    folder = out / f"inner-{held}"
+    kept = folder / "predictions.pickle"
+    if not kept.exists():
+        held_images = [image for image in images if image.group == held]
+        predictions = [
+            _predict(inner, checkpoint, held_images, diameters[held])
+            for checkpoint in train(inner, images, diameters, folder)
+        ]
+        kept.write_bytes(pickle.dumps(predictions))
+    found: list[list[FoldPrediction]] = pickle.loads(kept.read_bytes())  # noqa: S301  # written above, by us
+    return found
+
+
+def _predict(
+    run: RunConfig, checkpoint: Path, images: Sequence[LabelledImage], diameter: float
+) -> list[FoldPrediction]:
+    detector = detector_of(run, checkpoint, _OPEN)
+    predictions = []
+    for image in images:
+        field = read_image(image.path, pixel_aspect=run.pixel_aspect)
+        plan = plan_tiles(field.width, field.height, diameter, detector.input)
+        found, _ = find(detector, field.pixels, plan)
+        fx, fy = field.to_stored
+        truth = image.boxes / np.array([fx, fy, fx, fy])
+        predictions.append(_without_masks(found, truth, image))
+    return predictions
+
+
+def _without_masks(found: Sequence[Found], truth: np.ndarray[Any, Any], image: LabelledImage) -> FoldPrediction:
+    boxes = np.array([[x0, y0, x1 - x0, y1 - y0] for x0, y0, x1, y1 in (f.box for f in found)])
+    return FoldPrediction(
+        boxes=boxes.reshape(-1, 4),
+        probabilities=np.array([f.probabilities for f in found]).reshape(-1, 4),
+        true_boxes=truth,
+        true_classes=image.classes,
+    )
+
+
+def _kept(folds: dict[str, list[list[FoldPrediction]]]) -> int:
+    return min(len(predictions) for predictions in folds.values())
+
+
+def _choose(folds: dict[str, list[list[FoldPrediction]]]) -> tuple[int, Thresholds, dict[str, Any]]:
+    """The checkpoint (counted from the oldest kept) that is best over the folds, and the thresholds there."""
+    scores = []
+    for index in range(_kept(folds)):
+        scores.append(float(np.mean([mean_precision(predictions[index]) for predictions in folds.values()])))
+    stop = int(np.argmax(scores))
+    pooled = [prediction for predictions in folds.values() for prediction in predictions[stop]]
+    thresholds, figures = choose(pooled)
+    return stop, thresholds, {"mean_precision_by_checkpoint": scores, **figures}
