@@ -199,7 +199,7 @@ def _red_cell(
     if kind in (Kind.SPHEROCYTE, Kind.CONTRACTED, Kind.FRAGMENT):
         density *= rng.uniform(1.05, 1.45) if kind is Kind.SPHEROCYTE else rng.uniform(0.95, 1.3)
         return density * (0.4 + 0.6 * (1 - inside**2.4) ** 0.45), azure
-    body = 0.5 + 0.5 * np.sqrt(1 - inside**14)
+    body = 0.5 + 0.5 * np.sqrt(1 - inside ** rng.uniform(5, 15))
     depth = float(np.clip(rng.normal(pallor, 0.12), 0.06, 0.9))
     offset = rng.normal(0, 0.07, 2)
     width = rng.uniform(0.36, 0.6)

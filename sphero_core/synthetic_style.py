@@ -92,7 +92,7 @@ def random_style(rng: np.random.Generator, **fixed: Any) -> SmearStyle:
         "white_cells": int(rng.random() < 0.15),
         "azure": _purple(rng),
     }
-    covered = rng.uniform(0.25, 0.6)
+    covered = rng.uniform(0.3, 0.65)
     per_red_cell = {"platelets": rng.gamma(1.2, 0.09), "specks": rng.gamma(1.0, 0.12)}
     style |= fixed
     room = style["width"] * style["height"] / (np.pi / 4 * style["cell_diameter_px"] ** 2)
@@ -109,21 +109,21 @@ def _pale_style(rng: np.random.Generator) -> dict[str, Any]:
         "cell_diameter_px": rng.uniform(64, 88),
         "background": (grey + rng.uniform(-1, 4), grey - rng.uniform(2, 11), grey + rng.uniform(-3, 3)),
         "eosin": (green * rng.uniform(0.35, 0.72), green, green * rng.uniform(0.6, 0.8)),
-        "halo": rng.uniform(0.05, 0.4),
+        "halo": rng.uniform(0.0, 0.35),
         "illumination": rng.uniform(0.0, 0.08),
         "blur": rng.uniform(0.009, 0.03),
-        "noise": rng.uniform(0.7, 1.6),
+        "noise": rng.uniform(0.5, 1.4),
     }
 
 
 def _cool_style(rng: np.random.Generator) -> dict[str, Any]:
-    light = rng.uniform(135, 205)
+    light = rng.uniform(120, 210)
     green = rng.uniform(0.14, 0.6)
-    red_loss = rng.choice([rng.uniform(0.92, 1.0), rng.uniform(0.78, 0.96)])
+    red_loss = rng.choice([rng.uniform(0.92, 1.0), rng.uniform(0.72, 0.96)])
     return {
         "cell_diameter_px": rng.uniform(36, 50),
-        "background": (light * red_loss, light, light * rng.uniform(0.86, 1.0)),
-        "eosin": (green * rng.uniform(0.25, 0.6), green, green * rng.uniform(0.55, 0.8)),
+        "background": (light * red_loss, light, light * rng.uniform(0.86, 1.06)),
+        "eosin": (green * rng.uniform(0.18, 0.52), green, green * rng.uniform(0.52, 0.8)),
         "halo": rng.uniform(0.2, 0.9),
         "illumination": rng.uniform(0.02, 0.16),
         "blur": rng.uniform(0.011, 0.032),
