@@ -23,10 +23,7 @@ from sphero_core.types import BundleId, CaseCounts
 
 VENDOR, PRODUCT = "Spheroflow", "SPHERO"
 
-NOTES_TO_EVERY_RESULT = (
-    "Decision support: correlate with DAT, reticulocytes, MCHC, EMA binding and family history.",
-    "The interval covers counting only, not errors of the model.",
-)
+NOTE_DECISION_SUPPORT = "Decision support: correlate with DAT, reticulocytes, MCHC, EMA binding and family history."
 NOTE_UNVERIFIED = "Counted by software; not verified by a person."
 
 
@@ -218,7 +215,7 @@ def _observations(result: OruResult, codes: ObservationCodes) -> tuple[_Observat
             _Observation(codes.finding, "TX", notes=reason),
         )
     percent = "" if counts.spherocyte_percent is None else f"{counts.spherocyte_percent:.1f}"
-    notes = (*counts.limitations, *NOTES_TO_EVERY_RESULT, NOTE_UNVERIFIED)
+    notes = (*counts.limitations, NOTE_DECISION_SUPPORT, NOTE_UNVERIFIED)
     return (
         _Observation(codes.percent, "NM", percent, _PERCENT, () if percent else ("No red cell was counted.",)),
         _Observation(codes.spherocytes, "NM", str(counts.spherocytes), _NUMBER),
