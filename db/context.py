@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from db import schema
-from db.errors import NotFound
-from db.states import CaseState, check_case_move
+from db.errors import CaseNotReady, LeaseLost, NotFound
+from db.states import CaseState, FieldState, HoldReason, check_case_move
 
 Clock = Callable[[], datetime]
-Detail = Mapping[str, str | int | float | bool | None]
 
 
 def utc_now() -> datetime:
@@ -81,8 +80,7 @@ class Context:
         query = select(schema.Case).where(schema.Case.case_id == case_id).with_for_update()
         row = self.session.scalars(query.execution_options(populate_existing=True)).one_or_none()
         if row is None:
-            message = f"no case has the id {case_id}"
-            raise NotFound(message)
+            raise NotFound(f"no case has the id {case_id}")
         return row
 
     def move_case(self, row: schema.Case, target: CaseState, **detail: Any) -> None:
@@ -98,3 +96,42 @@ class Context:
         row.state = target
         row.updated_at = self.clock()
         self.audit(f"case {target}", row.case_id, came_from=current, why=why, revision=row.revision, **detail)
+
+    def holds(self, case_id: str) -> Sequence[schema.CaseHold]:
+        """Return the reasons for which a case is held."""
+        return self.session.scalars(select(schema.CaseHold).where(schema.CaseHold.case_id == case_id)).all()
+
+    def hold_case(self, row: schema.Case, reason: HoldReason) -> None:
+        """Hold a locked case for one reason more; its lease ends.
+
+        Raises
+        ------
+        IllegalMove
+            The case is rejected.
+        """
+        if any(hold.reason is reason for hold in self.holds(row.case_id)):
+            return
+        if row.state is CaseState.HELD:
+            self.audit("hold added", row.case_id, reason=reason)
+        else:
+            self.move_case(row, CaseState.HELD, reason=reason)
+        self.session.add(schema.CaseHold(case_id=row.case_id, reason=reason, placed_at=self.clock()))
+        row.lease_owner = row.lease_expires_at = None
+
+    def require_lease(self, row: schema.Case, owner: str) -> None:
+        """Raise `LeaseLost` unless `owner` holds the lease of a locked case.
+
+        An expired lease that nobody took since still counts: nobody else has worked on the case.
+        """
+        if row.lease_owner != owner:
+            raise LeaseLost(f"the lease of case {row.case_id} ended or belongs to another worker; leave the case to it")
+
+    def require_outcomes(self, row: schema.Case) -> None:
+        """Raise `CaseNotReady` while a field of a locked case has no outcome."""
+        query = select(func.count()).where(
+            schema.Field.case_id == row.case_id, schema.Field.state == FieldState.ACCEPTED
+        )
+        if pending := self.session.scalar(query):
+            raise CaseNotReady(
+                f"{pending} fields of case {row.case_id} have no outcome yet; analyse or quarantine them"
+            )

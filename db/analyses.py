@@ -1,0 +1,184 @@
+"""What the model found: analyses with their cells.
+
+Every method can be called twice with the same effect.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from dataclasses import fields
+from typing import Any
+
+from sqlalchemy import func, insert, select
+
+from db import masks, schema
+from db.context import Context, canonical_json
+from db.errors import NotFound
+from db.fields import field_view
+from db.states import FIELD_MOVES, FieldState, check_move
+from db.views import FieldResult
+from sphero_core.types import BundleId, Cell, CellMeasures, FieldFindings, Quality
+
+MEASURES = tuple(field.name for field in fields(CellMeasures))
+
+
+class Analyses:
+    """The analyses within one transaction (`UnitOfWork.analyses`)."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._session = context.session
+
+    def record(self, field_id: str, bundle: BundleId, findings: FieldFindings) -> int:
+        """Record the findings of one bundle in one field and move the field to analysed.
+
+        The first findings of a bundle in a field stand: called again, nothing is written.
+
+        Returns
+        -------
+        int
+            The number of the analysis.
+
+        Raises
+        ------
+        IllegalMove
+            The field is quarantined.
+        NotFound
+        """
+        case_id = self._session.scalar(select(schema.Field.case_id).where(schema.Field.field_id == field_id))
+        if case_id is None:
+            raise NotFound(f"no field has the id {field_id}")
+        self._context.lock_case(case_id)
+        row = self._session.get_one(schema.Field, field_id, populate_existing=True)
+        table = schema.Analysis
+        known = self._session.scalar(
+            select(table.analysis_id).where(table.field_id == field_id, table.bundle_sha256 == bundle.sha256)
+        )
+        if known is not None:
+            return known
+        if row.state is not FieldState.ANALYSED:
+            check_move(FIELD_MOVES, row.state, FieldState.ANALYSED)
+            row.state = FieldState.ANALYSED
+        analysis = table(
+            field_id=field_id,
+            bundle_name=bundle.name,
+            bundle_version=bundle.version,
+            bundle_sha256=bundle.sha256,
+            width=findings.width,
+            height=findings.height,
+            cell_diameter_px=findings.cell_diameter_px,
+            passes=findings.passes,
+            seconds=findings.seconds,
+            saturated=findings.saturated,
+            quality_accepted=findings.quality.accepted,
+            quality_reasons=canonical_json(findings.quality.reasons),
+            at=self._context.clock(),
+        )
+        self._session.add(analysis)
+        self._session.flush()
+        rows = [_cell_values(analysis.analysis_id, number, cell) for number, cell in enumerate(findings.cells)]
+        if rows:
+            self._session.execute(insert(schema.CellRow), rows)
+        self._context.audit(
+            "field analysed",
+            case_id,
+            field=field_id,
+            bundle=bundle.sha256,
+            cells=len(rows),
+            quality_accepted=findings.quality.accepted,
+        )
+        return analysis.analysis_id
+
+    def results_of(self, case_id: str) -> tuple[FieldResult, ...]:
+        """Return the latest findings in each analysed field of a case, in the order the fields came.
+
+        Masks and measures are those that were recorded, to the bit.
+
+        Raises
+        ------
+        DamagedRecord
+            A mask cannot be restored.
+        """
+        field, analysis = schema.Field, schema.Analysis
+        latest = (
+            select(func.max(analysis.analysis_id)).join(field).where(field.case_id == case_id).group_by(field.field_id)
+        )
+        query = (
+            select(field, schema.StoredFile, analysis)
+            .join(schema.StoredFile, schema.StoredFile.sha256 == field.sha256)
+            .join(analysis, analysis.field_id == field.field_id)
+            .where(analysis.analysis_id.in_(latest), field.state == FieldState.ANALYSED)
+            .order_by(field.received_at, field.field_id)
+        )
+        found = self._session.execute(query).all()
+        cells = self._cells([row.analysis_id for _, _, row in found])
+        return tuple(
+            FieldResult(
+                field_view(field_row, file),
+                row.analysis_id,
+                BundleId(row.bundle_name, row.bundle_version, row.bundle_sha256),
+                _findings(row, cells[row.analysis_id]),
+            )
+            for field_row, file, row in found
+        )
+
+    def _cells(self, analysis_ids: list[int]) -> dict[int, list[Cell]]:
+        # Plain rows: thousands of mapped objects would cost more than the query.
+        table = schema.CellRow.__table__
+        cells: dict[int, list[Cell]] = defaultdict(list)
+        for analysis_id in analysis_ids:
+            query = select(table).where(table.c.analysis_id == analysis_id).order_by(table.c.number)
+            cells[analysis_id] = [_cell(row) for row in self._session.execute(query).mappings()]
+        return cells
+
+
+def _findings(row: schema.Analysis, cells: list[Cell]) -> FieldFindings:
+    return FieldFindings(
+        cells=tuple(cells),
+        width=row.width,
+        height=row.height,
+        cell_diameter_px=row.cell_diameter_px,
+        passes=row.passes,
+        seconds=row.seconds,
+        saturated=row.saturated,
+        quality=Quality(row.quality_accepted, tuple(json.loads(row.quality_reasons))),
+    )
+
+
+def _cell_values(analysis_id: int, number: int, cell: Cell) -> dict[str, Any]:
+    x, y, width, height = cell.box
+    values: dict[str, Any] = dict.fromkeys(MEASURES)
+    if cell.measures is not None:
+        values = {name: float(getattr(cell.measures, name)) for name in MEASURES}
+    return {
+        "analysis_id": analysis_id,
+        "number": number,
+        "cell_class": cell.cell_class,
+        # The detector hands over NumPy's own numbers, which a driver may refuse or store as bytes.
+        "score": float(cell.score),
+        "red_cell_score": float(cell.red_cell_score),
+        "x": int(x),
+        "y": int(y),
+        "width": width,
+        "height": height,
+        "mask": masks.pack(cell.mask),
+        "touches_border": bool(cell.touches_border),
+        "overlaps": bool(cell.overlaps),
+        "measured": cell.measures is not None,
+        **values,
+    }
+
+
+def _cell(row: Any) -> Cell:
+    return Cell(
+        cell_class=row["cell_class"],
+        score=row["score"],
+        red_cell_score=row["red_cell_score"],
+        x=row["x"],
+        y=row["y"],
+        mask=masks.unpack(row["mask"], row["height"], row["width"]),
+        touches_border=row["touches_border"],
+        overlaps=row["overlaps"],
+        measures=CellMeasures(**{name: row[name] for name in MEASURES}) if row["measured"] else None,
+    )

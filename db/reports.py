@@ -1,0 +1,195 @@
+"""Reports, the versions of a case's result, and the pictures that go with them.
+
+Every method can be called twice with the same effect.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import func, select
+
+from db import schema
+from db.context import Context, canonical_json
+from db.errors import CaseNotReady, IllegalMove, NotFound
+from db.states import CaseState, FieldState
+from db.views import PictureView, ReportStatus, ReportView
+from sphero_core.types import BundleId, CaseCounts
+
+
+class Reports:
+    """The reports and pictures within one transaction (`UnitOfWork.reports`)."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._session = context.session
+
+    def add(
+        self,
+        case_id: str,
+        revision: int,
+        *,
+        owner: str,
+        counts: CaseCounts,
+        bundle: BundleId,
+        body: Mapping[str, Any],
+    ) -> ReportView:
+        """Record a preliminary report and move its case from analysed to reported; the lease ends.
+
+        Put its messages into the outbox in the same transaction, and only when `ReportView.new` says so. The first
+        report of a revision stands: called again it is returned as it is.
+
+        Parameters
+        ----------
+        revision : int
+            The case's, as it was when the work began.
+        owner : str
+            Who holds the case's lease.
+        body : mapping
+            What can be written as JSON; without personal data.
+
+        Raises
+        ------
+        IllegalMove
+            The case is not analysed, for instance open again; or its revision is another by now.
+        CaseNotReady
+            A field has no outcome yet, or no field was analysed.
+        LeaseLost
+            `owner` does not hold the case's lease; holding or rejecting a case ends it.
+        NotFound
+        """
+        row = self._context.lock_case(case_id)
+        known = self._session.scalar(
+            select(schema.Report).where(schema.Report.case_id == case_id, schema.Report.revision == revision)
+        )
+        if known is not None:
+            return _view(known)
+        self._context.require_lease(row, owner)
+        if revision != row.revision:
+            raise IllegalMove(
+                f"case {case_id} is at revision {row.revision} by now, not at {revision}; analyse it anew"
+            )
+        self._require_fields(row)
+        report = schema.Report(
+            report_id=self._context.new_id(),
+            case_id=case_id,
+            revision=revision,
+            status=ReportStatus.PRELIMINARY,
+            red_cells=counts.red_cells,
+            spherocytes=counts.spherocytes,
+            spherocyte_percent=counts.spherocyte_percent,
+            ci95_low=counts.ci95[0] if counts.ci95 else None,
+            ci95_high=counts.ci95[1] if counts.ci95 else None,
+            counted_fields=counts.fields,
+            limitations=canonical_json(counts.limitations),
+            bundle_name=bundle.name,
+            bundle_version=bundle.version,
+            bundle_sha256=bundle.sha256,
+            body=canonical_json(body),
+            created_at=self._context.clock(),
+        )
+        self._context.move_case(
+            row, CaseState.REPORTED, report=report.report_id, status=report.status, bundle=bundle.sha256
+        )
+        row.lease_owner = row.lease_expires_at = None
+        row.attempts = 0
+        self._session.add(report)
+        return _view(report, new=True)
+
+    def of_case(self, case_id: str) -> tuple[ReportView, ...]:
+        """Return the reports of a case, the first version first."""
+        query = select(schema.Report).where(schema.Report.case_id == case_id).order_by(schema.Report.revision)
+        return tuple(_view(row) for row in self._session.scalars(query))
+
+    def add_picture(self, field_id: str, kind: str, stored_name: str, media_type: str) -> PictureView:
+        """Record a picture of a field that may be served; a field has one of each kind, the latest.
+
+        Returns
+        -------
+        PictureView
+            Its random id stays when the picture is drawn anew.
+
+        Raises
+        ------
+        NotFound
+        """
+        case_id = self._session.scalar(select(schema.Field.case_id).where(schema.Field.field_id == field_id))
+        if case_id is None:
+            raise NotFound(f"no field has the id {field_id}")
+        self._context.lock_case(case_id)
+        table = schema.Picture
+        row = self._session.scalar(select(table).where(table.field_id == field_id, table.kind == kind))
+        if row is None:
+            row = table(
+                picture_id=secrets.token_hex(16),
+                case_id=case_id,
+                field_id=field_id,
+                kind=kind,
+                stored_name=stored_name,
+                media_type=media_type,
+                created_at=self._context.clock(),
+            )
+            self._session.add(row)
+        elif (row.stored_name, row.media_type) != (stored_name, media_type):
+            row.stored_name, row.media_type, row.created_at = stored_name, media_type, self._context.clock()
+        return _picture(row)
+
+    def picture(self, picture_id: str) -> PictureView:
+        """Return a picture by its random id.
+
+        Raises
+        ------
+        NotFound
+        """
+        row = self._session.get(schema.Picture, picture_id)
+        if row is None:
+            raise NotFound("no picture has this id")
+        return _picture(row)
+
+    def pictures_of(self, case_id: str) -> tuple[PictureView, ...]:
+        """Return the pictures of a case, in the order its fields came."""
+        query = (
+            select(schema.Picture)
+            .join(schema.Field, schema.Field.field_id == schema.Picture.field_id)
+            .where(schema.Picture.case_id == case_id)
+            .order_by(schema.Field.received_at, schema.Field.field_id, schema.Picture.kind)
+        )
+        return tuple(_picture(row) for row in self._session.scalars(query))
+
+    def _require_fields(self, row: schema.Case) -> None:
+        self._context.require_outcomes(row)
+        query = select(func.count()).where(
+            schema.Field.case_id == row.case_id, schema.Field.state == FieldState.ANALYSED
+        )
+        if not self._session.scalar(query):
+            raise CaseNotReady(f"no field of case {row.case_id} was analysed; hold it instead of reporting it")
+
+
+def _picture(row: schema.Picture) -> PictureView:
+    return PictureView(row.picture_id, row.case_id, row.field_id, row.kind, row.stored_name, row.media_type)
+
+
+def _view(row: schema.Report, *, new: bool = False) -> ReportView:
+    interval = None if row.ci95_low is None or row.ci95_high is None else (row.ci95_low, row.ci95_high)
+    counts = CaseCounts(
+        red_cells=row.red_cells,
+        spherocytes=row.spherocytes,
+        spherocyte_percent=row.spherocyte_percent,
+        ci95=interval,
+        fields=row.counted_fields,
+        limitations=tuple(json.loads(row.limitations)),
+    )
+    return ReportView(
+        report_id=row.report_id,
+        case_id=row.case_id,
+        revision=row.revision,
+        status=ReportStatus(row.status),
+        counts=counts,
+        bundle=BundleId(row.bundle_name, row.bundle_version, row.bundle_sha256),
+        body=row.body,
+        created_at=row.created_at,
+        new=new,
+    )
