@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import struct
 import zlib
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,7 +52,7 @@ def tiff(
     pages: list[NDArray[Any]],
     photometric: int,
     *,
-    order: str = "<",
+    order: Literal["<", ">"] = "<",
     tags: dict[int, tuple[int, ...]] | None = None,
     reduced: frozenset[int] = frozenset(),
 ) -> bytes:
@@ -71,7 +71,7 @@ def tiff(
     return bytes(out)
 
 
-def _append_page(out: bytearray, order: str, tags: dict[int, tuple[int, ...]], body: bytes, *, last: bool) -> None:
+def _append_page(out: bytearray, order: Literal["<", ">"], tags: dict[int, tuple[int, ...]], body: bytes, *, last: bool) -> None:
     directory = len(out)
     after = directory + 2 + 12 * len(tags) + 4
     extra = b""

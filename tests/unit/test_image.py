@@ -332,6 +332,7 @@ def test_no_message_names_the_path(tmp_path: Path) -> None:
                 chain = chain.__cause__ or (None if chain.__suppress_context__ else chain.__context__)
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
 def test_random_damage_never_escapes_our_errors(tmp_path: Path) -> None:
     random = np.random.default_rng(11)
     path = tmp_path / "field"
