@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from datetime import datetime
 
 from sqlalchemy import func, insert, select, update
@@ -26,16 +27,16 @@ MOST_PROBLEMS = 100
 
 
 def event_hash(
-    previous_hash: str, *, sequence: int, at: datetime, actor: str, action: str, case_id: str | None, detail: str
+    sequence: int, at: datetime, actor: str, action: str, case_id: str | None, detail: str, previous_hash: str
 ) -> str:
     """Return the hash of an event, in hex.
 
     Parameters
     ----------
-    previous_hash : str
-        Of the event before, in hex; `GENESIS` for the first.
     detail : str
         Canonical JSON, as it is stored.
+    previous_hash : str
+        Of the event before, in hex; `GENESIS` for the first.
     """
     stamp = at.isoformat(timespec="microseconds")
     content = {
@@ -82,17 +83,9 @@ class AuditLog:
         sequence, previous, rows = head.sequence, head.hash, []
         for event in events:
             sequence += 1
-            content = {
-                "sequence": sequence,
-                "at": event.at,
-                "actor": self._context.actor,
-                "action": event.action,
-                "case_id": event.case_id,
-                "detail": event.detail,
-            }
-            digest = event_hash(previous, **content)
-            rows.append({**content, "previous_hash": previous, "hash": digest})
-            previous = digest
+            link = (sequence, event.at, self._context.actor, event.action, event.case_id, event.detail, previous)
+            previous = event_hash(*link)
+            rows.append(asdict(AuditEvent(*link, hash=previous)))
         self._session.execute(insert(AuditRow), rows)
         self._session.execute(update(AuditHeadRow).values(sequence=sequence, hash=previous))
         events.clear()
@@ -151,13 +144,7 @@ def _problems(event: AuditEvent, sequence: int, previous: str) -> Iterator[str]:
     if event.previous_hash != previous:
         yield f"event {event.sequence}: is not chained to the event before it"
     found = event_hash(
-        event.previous_hash,
-        sequence=event.sequence,
-        at=event.at,
-        actor=event.actor,
-        action=event.action,
-        case_id=event.case_id,
-        detail=event.detail,
+        event.sequence, event.at, event.actor, event.action, event.case_id, event.detail, event.previous_hash
     )
     if found != event.hash:
         yield f"event {event.sequence}: its content is not what was written"

@@ -19,6 +19,8 @@ from db.errors import (
 READING = "sphero_reading"
 """Execution option of an engine whose transactions only read."""
 
+READ_ONLY = "this transaction only reads; use Database.transaction to write"
+
 CONNECT_SECONDS = 10
 STATEMENT_SECONDS = 120
 IDLE_SECONDS = 300
@@ -28,6 +30,8 @@ BUSY_SQLSTATES = frozenset({"40001", "40P01", "55P03", "57014"})
 
 SCHEMA_SQLSTATES = frozenset({"42P01", "42703"})
 """Undefined table, undefined column."""
+
+READ_ONLY_SQLSTATE = "25006"
 
 SQLITE_REASONS = {
     sqlite3.SQLITE_FULL: "the disk is full",
@@ -114,6 +118,8 @@ def translate(error: DBAPIError) -> DatabaseError:
         return DatabaseBusy("the database was locked for too long, or ended a deadlock; run the transaction again")
     if sqlstate in SCHEMA_SQLSTATES or (code == sqlite3.SQLITE_ERROR and "no such" in str(error.orig)):
         return SchemaMismatch("tables or columns are missing; bring the database up to this program first")
+    if sqlstate == READ_ONLY_SQLSTATE:
+        return DatabaseError(READ_ONLY)
     if isinstance(error, IntegrityError) or sqlstate == "P0001":
         return ConstraintBroken(f"the database refused a row or a change ({kind}, {sqlstate or code})")
     if code in SQLITE_REASONS:

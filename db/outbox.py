@@ -14,17 +14,16 @@ import hashlib
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Select, and_, func, or_, select
-from sqlalchemy.orm import aliased
+from sqlalchemy import Select, func, select
 
 from db.context import Context
 from db.errors import NotFound
+from db.queue import message_view, next_due
 from db.schema import UNFINISHED, Message
-from db.states import DONE_MESSAGES, MESSAGE_MOVES, MessageState, check_move
+from db.states import MESSAGE_MOVES, MessageState, check_move
 from db.views import MessageView, OutboxSummary
 
 MAX_ATTEMPTS = 10
-DUE = (MessageState.WAITING, MessageState.RETRY, MessageState.UNKNOWN)
 
 
 class Outbox:
@@ -61,7 +60,7 @@ class Outbox:
             )
         )
         if known is not None:
-            return _view(known)
+            return message_view(known)
         row = Message(
             message_id=self._context.new_id(),
             case_id=case_id,
@@ -78,7 +77,7 @@ class Outbox:
         self._session.add(row)
         self._session.flush()
         self._audit("message queued", row, revision=revision, sha256=row.sha256)
-        return _view(row)
+        return message_view(row)
 
     def claim_due(
         self, destination: str, owner: str, lease_seconds: float, *, max_attempts: int = MAX_ATTEMPTS
@@ -106,7 +105,7 @@ class Outbox:
                 self._move(row, MessageState.SENDING, reason=row.reason, owner=owner)
                 row.lease_owner = owner
                 row.lease_expires_at = self._context.clock() + timedelta(seconds=lease_seconds)
-                return _view(row)
+                return message_view(row)
         return None
 
     def renew(self, message_id: str, owner: str, lease_seconds: float) -> bool:
@@ -243,7 +242,7 @@ class Outbox:
         row = self._session.scalar(select(Message).where(Message.message_id == message_id))
         if row is None:
             raise NotFound(f"no message has the id {message_id}")
-        return _view(row)
+        return message_view(row)
 
     def of_case(self, case_id: str) -> tuple[MessageView, ...]:
         """Return the messages of a case, in the order in which they were queued."""
@@ -282,28 +281,7 @@ class Outbox:
         return min((time for time in times if time is not None), default=None)
 
     def _next(self, destination: str) -> Message | None:
-        """The first message that is due and has none before it in its order key, locked."""
-        now, earlier = self._context.clock(), aliased(Message)
-        due = and_(
-            Message.state.in_(DUE), or_(Message.next_attempt_at.is_(None), Message.next_attempt_at <= now)
-        ) | and_(Message.state == MessageState.SENDING, Message.lease_expires_at <= now)
-        held_back = (
-            select(earlier.position)
-            .where(
-                earlier.destination == destination,
-                earlier.order_key == Message.order_key,
-                earlier.position < Message.position,
-                earlier.state.not_in(DONE_MESSAGES),
-            )
-            .exists()
-        )
-        query = (
-            select(Message)
-            .where(UNFINISHED, Message.destination == destination, due, ~held_back)
-            .order_by(Message.position)
-            .limit(1)
-            .with_for_update(skip_locked=True, of=Message)
-        )
+        query = next_due(destination, self._context.clock()).with_for_update(skip_locked=True, of=Message)
         return self._session.scalar(query.execution_options(populate_existing=True))
 
     def _outcome(
@@ -358,33 +336,9 @@ class Outbox:
             **detail,
         )
 
-    def _views(self, query: Select[tuple[Message]]) -> tuple[MessageView, ...]:
-        return tuple(_view(row) for row in self._session.scalars(query.order_by(Message.position)))
+    def _views(self, query: Select[Message]) -> tuple[MessageView, ...]:
+        return tuple(message_view(row) for row in self._session.scalars(query.order_by(Message.position)))
 
 
 def _sends(row: Message, owner: str) -> bool:
     return row.state is MessageState.SENDING and row.lease_owner == owner
-
-
-def _view(row: Message) -> MessageView:
-    return MessageView(
-        message_id=row.message_id,
-        position=row.position,
-        case_id=row.case_id,
-        revision=row.revision,
-        destination=row.destination,
-        order_key=row.order_key,
-        control_id=row.control_id,
-        body=row.body,
-        sha256=row.sha256,
-        state=row.state,
-        attempts=row.attempts,
-        next_attempt_at=row.next_attempt_at,
-        lease_owner=row.lease_owner,
-        lease_expires_at=row.lease_expires_at,
-        reason=row.reason,
-        ack_code=row.ack_code,
-        ack=row.ack,
-        created_at=row.created_at,
-        delivered_at=row.delivered_at,
-    )

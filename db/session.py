@@ -26,8 +26,8 @@ from db.analyses import Analyses
 from db.audit import AuditLog
 from db.cases import Cases
 from db.context import Clock, Context, utc_now
-from db.engine import READING, make_engine, translate
-from db.errors import DatabaseBusy, UnsupportedDatabase
+from db.engine import READ_ONLY, READING, make_engine, translate
+from db.errors import DatabaseBusy, DatabaseError, UnsupportedDatabase
 from db.fields import Fields
 from db.identities import Identities
 from db.outbox import Outbox
@@ -126,9 +126,18 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[UnitOfWork]:
-        """Begin a transaction that only reads; it waits for no writer and holds none up. Writing in it is refused."""
+        """Begin a transaction that only reads; it waits for no writer and holds none up.
+
+        Raises
+        ------
+        DatabaseError
+            Something was written in it; nothing of that is kept.
+        """
         with _translated(), Session(self._reading, expire_on_commit=False, autoflush=False) as session:
-            yield UnitOfWork(Context(session, self._clock, "reader"))
+            context = Context(session, self._clock, "reader")
+            yield UnitOfWork(context)
+            if context.events or session.new or session.dirty or session.deleted:
+                raise DatabaseError(READ_ONLY)
 
     def upgrade(self) -> None:
         """Bring the tables to what this program needs; creates the file of a new SQLite database.

@@ -94,5 +94,6 @@ def _scripts() -> ScriptDirectory:
 
 def _head(scripts: ScriptDirectory) -> str:
     head = scripts.get_current_head()
-    assert head is not None  # noqa: S101: the package always holds its first migration
+    if head is None:
+        raise SchemaMismatch("the program's own migrations are missing; install it again")
     return head
