@@ -1,8 +1,10 @@
 """How large a red cell is in the pixels of a field, found classically: any camera, any stain, no network.
 
 The light that passes is compared with that of the smear without cells (a smooth surface, so that uneven light does not
-matter); what absorbs more is foreground. Of it only what stands alone, is round and of the usual size is measured: clumps, cells
-cut by the edge, platelets and specks are left out. A median over the fields of a case is the scale that the network is given.
+matter); what absorbs about half as much as the usual cell or more is foreground. Its pieces are shrunk by a part of a cell's
+radius, which parts cells that merely touch; what is then round, of the usual size and away from the edge is measured. Clumps,
+cells cut by the edge, platelets and specks are left out. A median over the fields of a case is the scale that the network is
+given.
 """
 
 from __future__ import annotations
@@ -13,29 +15,34 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-#: Longest side, in pixels, of the copy that is looked at; larger fields are reduced, never enlarged.
-WORKING_SIDE = 800
-#: Below this diameter in the working copy (pixels) a cell is not measured: too coarse.
+#: Longest sides, in pixels, of the copies that are looked at: the second only where cells are too small in the first.
+WORKING_SIDES = (640, 1600)
+#: Below this diameter in the working copy (pixels) a cell is not measured; below twice this, a finer copy is tried.
 SMALLEST_PX = 10.0
-#: How far the threshold moves from Otsu's value towards the background (0: Otsu, 1: background).
-TOWARDS_BACKGROUND = 0.35
-#: Mean optical density (log10) that the foreground must exceed the background by, else the field is blank.
-SMALLEST_CONTRAST = 0.02
+#: Where between background (0) and the usual cell (1) the outline lies, in optical density.
+OUTLINE_LEVEL = 0.42
+#: Optical density (log10) of the usual cell below which the field is blank.
+SMALLEST_CONTRAST = 0.03
+#: Densities above this are pen marks, pointers or the edge of the light, not red cells.
+DARKEST = 0.8
+#: By how much of the usual diameter pieces are shrunk to part cells that touch.
+SHRINKING = 0.22
 #: A cell that stands alone is convex and not drawn out; two that overlap are not.
 SMALLEST_SOLIDITY = 0.94
-SMALLEST_AXIS_RATIO = 0.70
+SMALLEST_AXIS_RATIO = 0.65
 #: Sizes about the usual one that are taken for red cells.
 WINDOW = (0.62, 1.5)
 #: Cells a case must have in all before its median is believed.
-FEWEST_CELLS = 8
+FEWEST_CELLS = 5
 #: Quartile distance over median above which the sizes are not those of one kind of cell.
 WIDEST_SPREAD = 0.45
 
-_GRID = (16, 12)
+_BLOCKS = (12, 16)
+_OPACITY = -np.log10(np.maximum(np.arange(256), 1) / 255.0).astype(np.float32)
 
 
 def measure_cell_diameters(rgb: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Diameters of the red cells of one field that stand alone.
+    """Diameters of the red cells of one field that can be told apart.
 
     Parameters
     ----------
@@ -48,16 +55,15 @@ def measure_cell_diameters(rgb: NDArray[np.uint8]) -> NDArray[np.float64]:
         Equivalent diameters sqrt(4 A / pi), central pallor included, in pixels of `rgb`. Empty where no such cell is
         found: a blank field, nothing but clumps, or no smear at all.
     """
-    factor = min(1.0, WORKING_SIDE / max(rgb.shape[:2]))
-    if min(rgb.shape[:2]) * factor < 3 * SMALLEST_PX:
-        return np.empty(0)
-    green = rgb[:, :, 1]
-    if factor < 1.0:
-        green = np.asarray(cv2.resize(green, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA), np.uint8)
-    dark = _foreground(np.ascontiguousarray(green))
-    if dark is None:
-        return np.empty(0)
-    return _usual(_lone_round(dark)) / factor
+    longest = max(rgb.shape[:2])
+    sizes = np.empty(0)
+    for side in WORKING_SIDES:
+        factor = min(1.0, side / longest)
+        green = _reduced_green(rgb, factor)
+        sizes = _measure(green) if min(green.shape) >= 4 * SMALLEST_PX else np.empty(0)
+        if factor == 1.0 or (len(sizes) and float(np.median(sizes)) >= 2 * SMALLEST_PX):
+            return sizes / factor
+    return sizes / factor
 
 
 def case_cell_diameter(per_field: Sequence[NDArray[np.float64]]) -> float | None:
@@ -73,54 +79,76 @@ def case_cell_diameter(per_field: Sequence[NDArray[np.float64]]) -> float | None
     float or None
         Pixels; None when too few cells were found or their sizes are not those of one kind of cell.
     """
-    sizes = _usual(np.concatenate([np.empty(0), *per_field]))
+    sizes = np.concatenate([np.empty(0), *per_field])
+    if len(sizes) < FEWEST_CELLS:
+        return None
+    sizes = _usual(sizes)
     if len(sizes) < FEWEST_CELLS:
         return None
     low, middle, high = np.quantile(sizes, [0.25, 0.5, 0.75])
     return float(middle) if high - low <= WIDEST_SPREAD * middle else None
 
 
+def _reduced_green(rgb: NDArray[np.uint8], factor: float) -> NDArray[np.uint8]:
+    """Green, where haemoglobin absorbs most, reduced and without pixel noise."""
+    green = cv2.extractChannel(rgb, 1)
+    if factor < 1.0:
+        green = cv2.resize(green, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.GaussianBlur(green, (5, 5), 1.0), np.uint8)
+
+
+def _measure(green: NDArray[np.uint8]) -> NDArray[np.float64]:
+    dark = _foreground(green)
+    if dark is None:
+        return np.empty(0)
+    filled, lone = _fill_pallor(dark)
+    depth = cv2.distanceTransform(filled, cv2.DIST_L2, cv2.DIST_MASK_5)
+    usual = _usual_diameter(np.asarray(depth, np.float32), lone)
+    if usual < SMALLEST_PX:
+        return np.empty(0)
+    return _usual(_round_cores(np.asarray(depth, np.float32), SHRINKING * usual))
+
+
 def _foreground(green: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
     """What absorbs more than the smear without cells, as 0 and 1; None if nothing does."""
-    smooth = cv2.GaussianBlur(green, (0, 0), 1.0).astype(np.float32)
-    density = -np.log10(np.maximum(smooth, 1.0))
-    density -= _background(density)
-    # 8-bit levels for Otsu: a density of 0.6, twice that of a dark red cell, is the top.
-    levels = np.clip(density * (200.0 / 0.6) + 40.0, 0, 255).astype(np.uint8)
-    otsu, _ = cv2.threshold(levels, 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
-    above = levels > otsu
-    if not above.any() or above.all():
+    sparse = _OPACITY[green[::3, ::3]]
+    clear = _clear_density(sparse)
+    above = sparse - clear
+    # The smear without cells lies about 0; what is clearer than its most frequent value is noise only.
+    counts, edges = np.histogram(above, bins=60, range=(-0.06, 0.06))
+    peak = int(np.argmax(np.convolve(counts, np.ones(5), mode="same")))
+    base = float(edges[peak] + edges[1] - edges[0])
+    below = base - above[above < base]
+    noise = 1.48 * float(np.median(below)) if len(below) else 0.0
+    darker = above[(above > base + max(4 * noise, 0.012)) & (above < DARKEST)]
+    if len(darker) < 0.002 * above.size:
         return None
-    base = float(np.median(levels[~above]))
-    contrast = (float(np.median(levels[above])) - base) * 0.6 / 200.0
-    if contrast < SMALLEST_CONTRAST:
+    usual = float(np.median(darker)) - base
+    if usual < SMALLEST_CONTRAST:
         return None
-    level = otsu + TOWARDS_BACKGROUND * (base - otsu)
-    dark = (levels > level).astype(np.uint8)
+    level = base + OUTLINE_LEVEL * usual
+    threshold = 255.0 * 10.0 ** -(clear + level)
+    full = cv2.resize(threshold, (green.shape[1], green.shape[0]), interpolation=cv2.INTER_LINEAR)
+    dark = (green < full).astype(np.uint8)
     return np.asarray(cv2.morphologyEx(dark, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)), np.uint8)
 
 
-def _background(density: NDArray[np.float32]) -> NDArray[np.float32]:
+def _clear_density(density: NDArray[np.float32]) -> NDArray[np.float32]:
     """Density of the smear without cells: a quadratic surface through the clearest places of a grid of blocks."""
-    columns, rows = _GRID
+    rows, columns = _BLOCKS
     height, width = density.shape
-    ys = np.linspace(0, height, rows + 1).astype(int)
-    xs = np.linspace(0, width, columns + 1).astype(int)
-    clear = np.array(
-        [
-            [np.quantile(density[ys[i] : ys[i + 1] : 2, xs[j] : xs[j + 1] : 2], 0.1) for j in range(columns)]
-            for i in range(rows)
-        ]
-    ).ravel()
-    terms = _quadratic((np.arange(rows) + 0.5) / rows, (np.arange(columns) + 0.5) / columns)
+    tall, wide = height // rows, width // columns
+    blocks = density[: tall * rows, : wide * columns].reshape(rows, tall, columns, wide).transpose(0, 2, 1, 3)
+    clear = np.quantile(blocks.reshape(rows * columns, -1), 0.1, axis=1)
+    terms = _quadratic((np.arange(rows) + 0.5) * tall / height, (np.arange(columns) + 0.5) * wide / width)
     weight = np.ones(len(clear))
-    for _ in range(6):
+    for _ in range(8):
         root = np.sqrt(weight)
         solution, *_ = np.linalg.lstsq(terms * root[:, None], clear * root, rcond=None)
-        above = clear - terms @ solution
-        # A block that cells fill lies above the surface; it loses its say. Those below keep it.
-        scale = max(1e-3, float(np.median(np.abs(above[above < 0]))) if np.any(above < 0) else 1e-3)
-        weight = np.where(above > 0, 1.0 / (1.0 + (above / scale) ** 2), 1.0)
+        excess = clear - terms @ solution
+        # A block that cells fill lies above the surface and loses its say; those below keep it.
+        scale = max(2e-3, float(np.median(np.abs(excess[excess < 0]))) if np.any(excess < 0) else 0.0)
+        weight = np.where(excess > 0, 1.0 / (1.0 + (excess / scale) ** 2), 1.0)
     surface = _quadratic((np.arange(height) + 0.5) / height, (np.arange(width) + 0.5) / width) @ solution
     return np.asarray(surface.reshape(height, width), np.float32)
 
@@ -131,39 +159,100 @@ def _quadratic(down: NDArray[np.float64], across: NDArray[np.float64]) -> NDArra
     return np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], axis=1)
 
 
-def _lone_round(dark: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Equivalent diameters of the pieces that the edge does not cut and that are convex and not drawn out."""
-    height, width = dark.shape
-    # Two levels: the outline of a piece, and of its holes; a cell that stands within a ring of others is found, too.
+def _fill_pallor(dark: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+    """Fill the pale centres, not the gaps between cells; also the diameters of the pieces that stand alone.
+
+    Notes
+    -----
+    A pale centre is convex; the gap that touching cells leave is not, or is larger than a cell.
+    """
     contours, hierarchy = cv2.findContours(dark, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+    outer = [i for i in range(len(contours)) if hierarchy[0][i][3] < 0]
+    lone = np.array(
+        [d for i in outer if (d := _lone_diameter(contours[i], dark.shape[1], dark.shape[0])) is not None], np.float64
+    )
+    largest = 0.5 * np.pi / 4 * float(np.median(_usual(lone))) ** 2 if len(lone) else 0.02 * dark.size
+    filled = dark.copy()
+    for i, contour in enumerate(contours):
+        if hierarchy[0][i][3] < 0:
+            continue
+        area = cv2.contourArea(contour)
+        if area <= largest and (area < 0.04 * largest or area >= 0.85 * cv2.contourArea(cv2.convexHull(contour))):
+            cv2.drawContours(filled, contours, i, 1, thickness=cv2.FILLED)
+    return filled, lone
+
+
+def _lone_diameter(contour: NDArray[np.int32], width: int, height: int) -> float | None:
+    """Equivalent diameter within an outline; None if it is cut by the edge, dented or drawn out."""
+    x, y, w, h = cv2.boundingRect(contour)
+    if x <= 1 or y <= 1 or x + w >= width - 1 or y + h >= height - 1 or min(w, h) < SMALLEST_PX:
+        return None
+    return _round_diameter(contour, 0.0)
+
+
+def _round_diameter(contour: NDArray[np.int32], shrunk_by: float) -> float | None:
+    """Equivalent diameter of a cell whose outline was moved inwards by `shrunk_by` pixels; None unless it is round.
+
+    Notes
+    -----
+    Pick: a polygon through pixel centres of area S with b of them on it holds S + b / 2 + 1 pixels. Steiner: a convex
+    figure of area S and perimeter P, grown by r, has the area S + P r + pi r^2.
+    """
+    hull = cv2.convexHull(contour)
+    inner, around = cv2.contourArea(contour), cv2.contourArea(hull)
+    length = cv2.arcLength(hull, closed=True)
+    # Half a pixel lies beyond the pixel centres that the polygon runs through.
+    r = shrunk_by + 0.5
+    grown = around + length * r + np.pi * r * r
+    if len(contour) < 5 or inner + length * r + np.pi * r * r < SMALLEST_SOLIDITY * grown:
+        return None
+    _, axes, _ = cv2.fitEllipse(contour)
+    if min(axes) + 2 * r < SMALLEST_AXIS_RATIO * (max(axes) + 2 * r):
+        return None
+    return float(np.sqrt(4 * (inner + length * r + np.pi * r * r) / np.pi))
+
+
+def _usual_diameter(depth: NDArray[np.float32], lone: NDArray[np.float64]) -> float:
+    """First guess of the cells' diameter: of those that stand alone or, in a crowd, of the deepest places."""
+    usual = _usual(lone)
+    if len(usual) >= FEWEST_CELLS:
+        return float(np.median(usual))
+    summit = (depth >= cv2.dilate(depth, np.ones((7, 7), np.uint8))) & (depth > SMALLEST_PX / 2)
+    return _weighed_median(2.0 * depth[summit].astype(np.float64)) if summit.any() else 0.0
+
+
+def _round_cores(depth: NDArray[np.float32], shrinking: float) -> NDArray[np.float64]:
+    """Diameters of the cells whose cores, left after shrinking, are round and away from the edge."""
+    height, width = depth.shape
+    cores, _ = cv2.findContours((depth > shrinking).astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     found = []
-    for contour, (_, _, _, parent) in zip(contours, hierarchy[0] if len(contours) else (), strict=True):
-        if parent >= 0 or len(contour) < 2 * SMALLEST_PX:
+    for core in cores:
+        x, y, w, h = cv2.boundingRect(core)
+        edge = shrinking + 1
+        if x <= edge or y <= edge or x + w >= width - edge or y + h >= height - edge:
             continue
-        x, y, w, h = cv2.boundingRect(contour)
-        if x <= 1 or y <= 1 or x + w >= width - 1 or y + h >= height - 1 or min(w, h) < SMALLEST_PX:
-            continue
-        # Pick's theorem: pixels within an outline through pixel centres, the outline's own included.
-        area = cv2.contourArea(contour) + len(contour) / 2 + 1
-        hull = cv2.convexHull(contour)
-        around = cv2.contourArea(hull) + cv2.arcLength(hull, closed=True) / 2 + 1
-        if area < SMALLEST_SOLIDITY * around:
-            continue
-        _, axes, _ = cv2.fitEllipse(contour)
-        if min(axes) >= SMALLEST_AXIS_RATIO * max(axes):
-            found.append(np.sqrt(4 * area / np.pi))
+        # Depth is counted to the nearest pixel centre outside, half a pixel beyond the outline.
+        diameter = _round_diameter(np.asarray(core, np.int32), shrinking - 0.5)
+        if diameter is not None:
+            found.append(diameter)
     return np.array(found, np.float64)
 
 
-def _usual(sizes: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The sizes about the usual one. Sizes are weighed by area, so that many platelets and specks do not outvote the cells."""
-    if len(sizes) == 0:
-        return sizes
+def _weighed_median(sizes: NDArray[np.float64]) -> float:
+    """Median by area, so that many platelets and specks do not outvote the cells."""
     ordered = np.sort(sizes)
     share = np.cumsum(ordered**2)
-    centre = float(ordered[np.searchsorted(share, share[-1] / 2)])
+    return float(ordered[np.searchsorted(share, share[-1] / 2)])
+
+
+def _usual(sizes: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The sizes about the usual one."""
+    if len(sizes) == 0:
+        return sizes
+    centre = _weighed_median(sizes)
+    kept = sizes
     for _ in range(5):
-        kept = ordered[(ordered >= WINDOW[0] * centre) & (ordered <= WINDOW[1] * centre)]
+        kept = sizes[(sizes >= WINDOW[0] * centre) & (sizes <= WINDOW[1] * centre)]
         moved = float(np.median(kept))
         if moved == centre:
             break
