@@ -88,9 +88,10 @@ def test_there_is_one_opencv_and_it_is_older_than_5(lock: str) -> None:
 def licence(name: str) -> str:
     about = metadata.metadata(name)
     classifiers = [line for line in about.get_all("Classifier") or [] if line.startswith("License ::")]
-    return (
-        about.get("License-Expression") or "; ".join(classifiers) or (about.get("License") or "unknown").splitlines()[0]
-    )
+    for lines in (about.get_all("License-Expression"), classifiers, about.get_all("License")):
+        if lines:
+            return "; ".join(lines)[:200]
+    return "unknown"
 
 
 def test_every_licence_of_the_service_is_permissive_or_explained() -> None:
