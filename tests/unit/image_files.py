@@ -41,11 +41,16 @@ def png_chunk(kind: bytes, body: bytes) -> bytes:
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
 
-def png_of_claimed_size(width: int, height: int) -> bytes:
-    """Build a small, formally right PNG that claims to be large: a decompression bomb."""
+def png_around(compressed: bytes, width: int = 400, height: int = 300) -> bytes:
+    """Build a formally right PNG around any compressed RGB rows."""
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    rows = zlib.compress(bytes(100_000), 9)
-    return b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", header) + png_chunk(b"IDAT", rows) + png_chunk(b"IEND", b"")
+    chunks = ((b"IHDR", header), (b"IDAT", compressed), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(png_chunk(kind, body) for kind, body in chunks)
+
+
+def png_of_claimed_size(width: int, height: int) -> bytes:
+    """Build a small PNG that claims to be large: a decompression bomb."""
+    return png_around(zlib.compress(bytes(100_000), 9), width, height)
 
 
 def tiff(
@@ -71,7 +76,9 @@ def tiff(
     return bytes(out)
 
 
-def _append_page(out: bytearray, order: Literal["<", ">"], tags: dict[int, tuple[int, ...]], body: bytes, *, last: bool) -> None:
+def _append_page(
+    out: bytearray, order: Literal["<", ">"], tags: dict[int, tuple[int, ...]], body: bytes, *, last: bool
+) -> None:
     directory = len(out)
     after = directory + 2 + 12 * len(tags) + 4
     extra = b""

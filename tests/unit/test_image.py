@@ -7,6 +7,7 @@ import os
 import struct
 import time
 import tracemalloc
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from tests.unit.image_files import (
     jpeg_with_orientation,
     picture,
     png_chunk,
+    png_around,
     png_of_claimed_size,
     save,
     tiff,
@@ -204,6 +206,7 @@ def noise_jpeg(**options: Any) -> bytes:
 
 JPEG = noise_jpeg()
 PNG = save(np.random.default_rng(3).integers(0, 255, (300, 400, 3), dtype=np.uint8), "PNG")
+ROWS = b"".join(b"\0" + row.tobytes() for row in picture(400, 300))
 TIFF8 = tiff([PICTURE], 2)
 TIFF16 = tiff([twelve_bits(PICTURE)], 2)
 DAMAGED: dict[str, bytes] = {
@@ -216,6 +219,10 @@ DAMAGED: dict[str, bytes] = {
     "png cut": PNG[: len(PNG) // 2],
     "png without its end": PNG[:-12],
     "png with one wrong bit": PNG[:5000] + bytes([PNG[5000] ^ 1]) + PNG[5001:],
+    "png short of rows, otherwise whole": png_around(zlib.compress(ROWS[: len(ROWS) // 2])),
+    "png whose stream is cut, otherwise whole": png_around(zlib.compress(ROWS)[:-9000]),
+    "png without pixels": png_around(b""),
+    "png whose pixels fail their checksum": png_around(zlib.compress(ROWS)[:-4] + b"abcd"),
     "tiff 8 bit, cut": TIFF8[: len(TIFF8) // 2],
     "tiff 16 bit, cut": TIFF16[: len(TIFF16) // 2],
     "tiff lzw, cut": save(PICTURE, "TIFF", compression="tiff_lzw")[:-1500],
