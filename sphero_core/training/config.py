@@ -7,6 +7,7 @@ blood smears ask for; each change has its reason beside it.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -44,15 +45,20 @@ class RunConfig:
 
     Attributes
     ----------
+    name, version : str
+        Of the bundle that leaves.
     groups : tuple of str
         Patients that are trained on; all others of the data set are left out of everything.
+    data : mapping
+        What the bundle says of its data: name, licence, citation.
     pixel_aspect : float
         Display width over height of one stored pixel of the data set.
     cell_diameter : float
         Apparent diameter, in network pixels, to which the median cell of a patient is brought.
     input_height, input_width : int
         The network's input in pixels; multiples of 2 ** 6.
-    steps, batch : int
+    steps, inner_steps, batch : int
+        Length of the final schedule, of the schedule in an inner fold, and images a step.
     checkpoints : int
         How many checkpoints are kept, evenly over the second half of the run; stopping chooses among them.
     learning_rate, warmup_steps, weight_decay : float, int, float
@@ -65,12 +71,16 @@ class RunConfig:
         Mixed precision; faster where the processor has bfloat16 products.
     """
 
+    name: str
+    version: str
     groups: tuple[str, ...]
-    pixel_aspect: float = 1.3333
+    data: Mapping[str, str] = field(default_factory=dict)
+    pixel_aspect: float = 1.0
     cell_diameter: float = 60.0
     input_height: int = 384
     input_width: int = 512
     steps: int = 1400
+    inner_steps: int = 700
     batch: int = 4
     checkpoints: int = 3
     learning_rate: float = 7e-4
@@ -146,8 +156,9 @@ def _model(model: maskrcnn.MaskRCNN, run: RunConfig) -> None:
 
 
 def _trainer(trainer: cfg.TrainerConfig, run: RunConfig) -> None:
-    interval = max(1, run.steps // (2 * run.checkpoints))
-    loop = next(n for n in range(min(50, interval), 0, -1) if interval % n == 0)
+    # The trainer wants every interval to be a multiple of its inner loop.
+    loop = min(20, max(1, run.steps // (2 * run.checkpoints)))
+    interval = loop * max(1, run.steps // (2 * run.checkpoints * loop))
     trainer.train_steps, trainer.steps_per_loop, trainer.summary_interval = run.steps, loop, loop
     trainer.checkpoint_interval, trainer.max_to_keep = interval, run.checkpoints + 1
     trainer.validation_steps, trainer.validation_interval = 0, run.steps

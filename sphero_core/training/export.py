@@ -36,14 +36,7 @@ def detector_of(run: RunConfig, checkpoint: Path, thresholds: Thresholds) -> Det
 
 
 def export_bundle(
-    run: RunConfig,
-    checkpoint: Path,
-    thresholds: Thresholds,
-    out: Path,
-    *,
-    name: str,
-    version: str,
-    provenance: Mapping[str, Any],
+    run: RunConfig, checkpoint: Path, thresholds: Thresholds, out: Path, provenance: Mapping[str, Any]
 ) -> str:
     """Write a bundle.
 
@@ -54,7 +47,6 @@ def export_bundle(
     thresholds : Thresholds
     out : Path
         The bundle's folder; replaced if it is there.
-    name, version : str
     provenance : mapping
         Training data and split by hash, licences, figures; lands in ``bundle.json``.
 
@@ -70,8 +62,8 @@ def export_bundle(
     _save_frozen(module, out / "model")
     description = {
         "schema": "spheroflow-bundle-1",
-        "name": name,
-        "version": version,
+        "name": run.name,
+        "version": run.version,
         "classes": CLASSES,
         "input": {"height": run.input_height, "width": run.input_width, "cell_diameter": run.cell_diameter},
         "thresholds": asdict(thresholds),

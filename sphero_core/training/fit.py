@@ -33,32 +33,17 @@ from sphero_core.training.train import checkpoints, group_diameters, step_of, tr
 _OPEN = Thresholds(0.0, 0.0, 0.0, 0.0)
 
 
-def fit(
-    run: RunConfig,
-    inner_steps: int,
-    images: Sequence[LabelledImage],
-    out: Path,
-    bundle: Path,
-    *,
-    name: str,
-    version: str,
-    data: dict[str, Any],
-) -> str:
+def fit(run: RunConfig, images: Sequence[LabelledImage], out: Path, bundle: Path) -> str:
     """Train, choose, export; every finished part in `out` is taken as it is.
 
     Parameters
     ----------
     run : RunConfig
-    inner_steps : int
-        Length of the schedule in an inner fold.
     images : sequence of LabelledImage
     out : Path
         Working folder: checkpoints, predictions of the inner folds, choices.
     bundle : Path
         The folder of the bundle to write.
-    name, version : str
-    data : dict
-        What the bundle says of its data: names, licences, citations.
 
     Returns
     -------
@@ -69,16 +54,16 @@ def fit(
     used = [image for image in images if image.group in run.groups]
     diameters = _diameters(used, run, out)
     train(run, used, diameters, out / "final")
-    folds = {group: _inner_fold(run, inner_steps, group, used, diameters, out) for group in run.groups}
+    folds = {group: _inner_fold(run, group, used, diameters, out) for group in run.groups}
     stop, thresholds, figures = _choose(folds)
     (out / "choice.json").write_text(json.dumps({"stop": stop, "thresholds": asdict(thresholds), **figures}, indent=2))
     final = checkpoints(out / "final")
     checkpoint = final[max(0, len(final) - (_kept(folds) - stop))]
     provenance = {
-        "training_data": {**data, "groups": list(run.groups), "images": len(used), "sha256": data_hash(used)},
-        "inner_folds": {"steps": inner_steps, "stop": f"checkpoint {step_of(checkpoint)} of {run.steps}", **figures},
+        "training_data": {**run.data, "groups": list(run.groups), "images": len(used), "sha256": data_hash(used)},
+        "inner_folds": {"steps": run.inner_steps, "stop": f"checkpoint {step_of(checkpoint)} of {run.steps}", **figures},
     }
-    return export_bundle(run, checkpoint, thresholds, bundle, name=name, version=version, provenance=provenance)
+    return export_bundle(run, checkpoint, thresholds, bundle, provenance)
 
 
 def data_hash(images: Sequence[LabelledImage]) -> str:
@@ -99,7 +84,6 @@ def _diameters(images: Sequence[LabelledImage], run: RunConfig, out: Path) -> di
 
 def _inner_fold(
     run: RunConfig,
-    steps: int,
     held: str,
     images: Sequence[LabelledImage],
     diameters: dict[str, float],
@@ -107,7 +91,7 @@ def _inner_fold(
 ) -> list[list[FoldPrediction]]:
     """Predictions on the held-out patient, a list a checkpoint."""
     others = tuple(group for group in run.groups if group != held)
-    inner = replace(run, groups=others, steps=steps)
+    inner = replace(run, groups=others, steps=run.inner_steps)
     folder = out / f"inner-{held}"
     kept = folder / "predictions.pickle"
     if not kept.exists():
