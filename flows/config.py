@@ -1,0 +1,156 @@
+"""The settings read: `sphero.toml`, overridden by environment variables ``SPHERO_<SECTION>__<KEY>``.
+
+`SPHERO_CONFIG` names the file; without it `sphero.toml` of the current folder is taken, and without that the defaults.
+Relative paths are meant from the folder of the file. Whatever is wrong is told at once: every wrong key by its name, with
+what is allowed there, and never with its value, which may be a password.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_settings import SettingsError as UnreadableSetting
+
+from flows.errors import SettingsError
+from flows.settings import DATA, ENV_PREFIX, Settings
+
+CONFIG_VARIABLE = "SPHERO_CONFIG"
+FILE_NAME = "sphero.toml"
+
+
+def load_settings(file: Path | None = None, *, folder: Path | None = None) -> Settings:
+    """Read and check the settings.
+
+    Parameters
+    ----------
+    file : Path or None
+        None: what `SPHERO_CONFIG` names, else ``sphero.toml`` in `folder` if there is one, else the defaults.
+    folder : Path or None
+        The current folder by default.
+
+    Raises
+    ------
+    SettingsError
+        Names every wrong key.
+    """
+    folder = folder or Path.cwd()
+    if file is None and os.environ.get(CONFIG_VARIABLE):
+        file = Path(os.environ[CONFIG_VARIABLE])
+    if file is None and (folder / FILE_NAME).is_file():
+        file = folder / FILE_NAME
+    values: dict[str, Any] = {}
+    if file is not None:
+        file = file if file.is_absolute() else folder / file
+        values, folder = _read_file(file), file.parent
+    _refuse_unknown_variables(os.environ)
+    return check_settings(values, folder)
+
+
+def check_settings(values: Mapping[str, Any], folder: Path) -> Settings:
+    """Check values as they stand in a file, and complete paths from `folder`.
+
+    Raises
+    ------
+    SettingsError
+    """
+    try:
+        settings = Settings(**values)
+    except ValidationError as error:
+        problems = [_problem(item) for item in error.errors(include_url=False, include_input=False)]
+        raise SettingsError("; ".join(dict.fromkeys(problems))) from None
+    except UnreadableSetting:
+        raise SettingsError(
+            f"an environment variable {ENV_PREFIX}<SECTION>__<KEY> cannot be read; lists and tables are given as JSON"
+        ) from None
+    names = [destination.name for destination in settings.hl7.destination]
+    doubled = next((name for name in names if names.count(name) > 1), None)
+    if doubled:
+        raise SettingsError(f"[[hl7.destination]] name: {doubled!r} stands twice; give each destination its own name")
+    return _completed(settings, folder.absolute())
+
+
+def _completed(settings: Settings, folder: Path) -> Settings:
+    data = folder / settings.paths.data.expanduser()
+    incoming = folder / Path(settings.folder.path.replace(DATA, str(data))).expanduser()
+    bundle = settings.model.bundle
+    if not bundle.startswith("<"):
+        bundle = str(folder / Path(bundle).expanduser())
+    url = settings.database.url.replace(DATA, str(data))
+    if url.startswith("sqlite:///") and not url.startswith("sqlite:////"):
+        url = f"sqlite:///{folder / url.removeprefix('sqlite:///')}"
+    return settings.model_copy(
+        update={
+            "paths": settings.paths.model_copy(update={"data": data}),
+            "folder": settings.folder.model_copy(update={"path": str(incoming)}),
+            "database": settings.database.model_copy(update={"url": url}),
+            "model": settings.model.model_copy(update={"bundle": bundle}),
+        }
+    )
+
+
+def _read_file(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise SettingsError(f"{file} cannot be read ({reason}); `sphero init` writes one") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{file} is not valid TOML: {error}") from None
+
+
+def _refuse_unknown_variables(environment: Mapping[str, str]) -> None:
+    """A misspelt section in the environment would else be ignored without a word."""
+    known = {ENV_PREFIX + name.upper() for name in Settings.model_fields}
+    for variable in environment:
+        section, nested, _ = variable.upper().partition("__")
+        if variable.upper().startswith(ENV_PREFIX) and nested and section not in known:
+            raise SettingsError(f"{variable}: there is no such section; {_hint(section, sorted(known))}")
+
+
+def _problem(item: Any) -> str:
+    location: tuple[str | int, ...] = item["loc"]
+    place = _place(location)
+    kind, context = item["type"], item.get("ctx", {})
+    if kind == "extra_forbidden":
+        return f"{place}: there is no such key; {_hint(str(location[-1]), sorted(_keys_at(location[:-1])))}"
+    if kind == "missing":
+        return f"{place}: must be given"
+    if kind == "literal_error":
+        return f"{place}: must be one of {context['expected'].replace(' or ', ', ')}"
+    message = str(item["msg"]).removeprefix("Value error, ")
+    return f"{place}: {message[0].lower()}{message[1:]}"
+
+
+def _place(location: tuple[str | int, ...]) -> str:
+    names = [str(part) for part in location if isinstance(part, str)]
+    if len(names) < 2:
+        return f"[{names[0]}]" if names else "the settings"
+    section = ".".join(names[:-1])
+    return (
+        f"[[{section}]] {names[-1]}" if any(isinstance(part, int) for part in location) else f"[{section}] {names[-1]}"
+    )
+
+
+def _keys_at(location: tuple[str | int, ...]) -> list[str]:
+    model: Any = Settings
+    for part in location:
+        if isinstance(part, str):
+            model = _model_in(model.model_fields[part].annotation)
+    return list(model.model_fields)
+
+
+def _model_in(annotation: Any) -> Any:
+    arguments = typing.get_args(annotation)
+    return _model_in(arguments[0]) if arguments else annotation
+
+
+def _hint(name: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean {near[0]}?" if near else "known are " + ", ".join(known)

@@ -1,0 +1,73 @@
+"""Errors of the flows: the service, its settings and its processes.
+
+    FlowsError
+    ├── SettingsError        a setting is unknown or has a value that is not allowed; the key is named
+    ├── ServiceError         the service cannot start, or a part of it does not come up
+    │   ├── AlreadyRunning     another service works on the same data folder
+    │   └── PortTaken          another program listens where the service is to
+    ├── PrefectUnavailable   the Prefect server does not answer
+    ├── ModelError           the model process
+    │   ├── ModelUnavailable   it cannot be started, or is being stopped; nothing is known about the field
+    │   ├── FieldRefused       the image cannot be read or analysed: the field goes into quarantine
+    │   └── FieldFatal         this image ended the model process more than once: quarantine
+    └── CaseStopped          the work on a case ends here, without a fault: held, reopened, or another worker has it
+
+Each message says what is wrong, where, and what to do; none holds a name, an identifier or a path below the incoming
+folder, for they end in logs and in Prefect.
+"""
+
+from __future__ import annotations
+
+
+class FlowsError(Exception):
+    """Base of every error that the flows raise on purpose."""
+
+
+class SettingsError(FlowsError):
+    """A setting is unknown or has a value that is not allowed."""
+
+
+class ServiceError(FlowsError):
+    """The service cannot start, or a part of it does not come up."""
+
+
+class AlreadyRunning(ServiceError):
+    """Another service works on the same data folder."""
+
+
+class PortTaken(ServiceError):
+    """Another program listens on an address that the service needs."""
+
+
+class PrefectUnavailable(FlowsError):
+    """The Prefect server does not answer."""
+
+
+class ModelError(FlowsError):
+    """Something about the model process."""
+
+
+class ModelUnavailable(ModelError):
+    """The model process cannot be started or is being stopped; nothing is known about the field."""
+
+
+class FieldRefused(ModelError):
+    """The image cannot be read or analysed."""
+
+
+class FieldFatal(ModelError):
+    """The model process ended more than once over one image."""
+
+
+class CaseStopped(FlowsError):
+    """The work on a case ends here without a fault.
+
+    Attributes
+    ----------
+    outcome : str
+        One word for people: ``Held``, ``Reopened``, ``Taken``.
+    """
+
+    def __init__(self, outcome: str, message: str) -> None:
+        super().__init__(message)
+        self.outcome = outcome

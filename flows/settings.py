@@ -1,0 +1,192 @@
+"""What can be set, with defaults and allowed values; `flows.config` reads it from file and environment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+from zoneinfo import ZoneInfo
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+ENV_PREFIX = "SPHERO_"
+DATA = "<data>"
+
+
+def _zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        raise ValueError('must be a name of the IANA time zone list, such as "Europe/Berlin" or "UTC"') from None
+    return name
+
+
+def _http_url(url: str) -> str:
+    if url and not url.startswith(("http://", "https://")):
+        raise ValueError('must be empty or begin with http:// or https://, such as "http://prefect.example:4200/api"')
+    return url
+
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+Seconds = Annotated[float, Field(gt=0, le=86_400)]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,39}$")]
+Host = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^\S+$")]
+
+
+class Section(BaseModel):
+    """A section: unknown keys are refused, values are frozen, errors do not repeat what was given."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, allow_inf_nan=False)
+
+
+class Site(Section):
+    """The laboratory."""
+
+    name: str = ""
+    time_zone: Annotated[str, AfterValidator(_zone)] = "UTC"
+    release_policy: Literal["preliminary"] = "preliminary"
+
+
+class Paths(Section):
+    """Where everything is kept."""
+
+    data: Path = Path("sphero-data")
+
+
+class DatabaseSettings(Section):
+    """Our database."""
+
+    url: str = f"sqlite:///{DATA}/sphero.db"
+
+
+class PrefectSettings(Section):
+    """The Prefect server: our own on this machine, or one elsewhere."""
+
+    api_url: Annotated[str, AfterValidator(_http_url)] = ""
+    port: Port = 4200
+
+
+class FolderSettings(Section):
+    """The watched folder."""
+
+    enabled: bool = True
+    path: str = f"{DATA}/incoming"
+    scan_seconds: Seconds = 5.0
+    stable_seconds: Annotated[float, Field(ge=0, le=86_400)] = 10.0
+    quiet_seconds: Seconds = 120.0
+    pixel_aspect: Annotated[float, Field(ge=0.2, le=5.0)] = 1.0
+
+
+class ProfileSettings(Section):
+    """How messages for one destination are written; see `integrations.hl7.profile`."""
+
+    receiving_application: str = ""
+    receiving_facility: str = ""
+    processing_id: Literal["P", "T", "D"] = "P"
+    charset: Literal["ASCII", "8859/1", "UNICODE UTF-8"] = "UNICODE UTF-8"
+    equipment: str = "SPHERO-01"
+    identifier_type: str = "MR"
+    unverified_status: Literal["P", "R"] = "P"
+    accession_fields: tuple[Literal["SPM-2", "OBR-18"], ...] = ("SPM-2",)
+
+
+class Destination(Section):
+    """One receiver of results."""
+
+    name: Name
+    host: Host
+    port: Port
+    profile: ProfileSettings = ProfileSettings()
+    ack_timeout_seconds: Seconds = 30.0
+    gap_seconds: Annotated[float, Field(ge=0, le=3600)] = 0.0
+
+
+class Hl7Settings(Section):
+    """Results out."""
+
+    sending_application: Annotated[str, Field(min_length=1)] = "SPHERO"
+    sending_facility: str = ""
+    destination: tuple[Destination, ...] = ()
+
+
+class ModelSettings(Section):
+    """The model."""
+
+    bundle: str = "<shipped>"
+
+
+class HttpSettings(Section):
+    """Our own HTTP port: health and pictures."""
+
+    host: Host = "127.0.0.1"
+    port: Port = 8080
+
+
+class Settings(BaseSettings):
+    """All settings, checked; paths and URLs are complete."""
+
+    model_config = SettingsConfigDict(
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,
+        env_prefix=ENV_PREFIX,
+        env_nested_delimiter="__",
+        nested_model_default_partial_update=True,
+    )
+
+    site: Site = Site()
+    paths: Paths = Paths()
+    database: DatabaseSettings = DatabaseSettings()
+    prefect: PrefectSettings = PrefectSettings()
+    folder: FolderSettings = FolderSettings()
+    hl7: Hl7Settings = Hl7Settings()
+    model: ModelSettings = ModelSettings()
+    http: HttpSettings = HttpSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003  # the hook's signature
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The environment goes before the file."""
+        return env_settings, init_settings
+
+    @property
+    def data(self) -> Path:
+        """The data folder."""
+        return self.paths.data
+
+    @property
+    def incoming(self) -> Path:
+        """The watched folder."""
+        return Path(self.folder.path)
+
+    @property
+    def time_zone(self) -> ZoneInfo:
+        """The site's time zone."""
+        return ZoneInfo(self.site.time_zone)
+
+    @property
+    def embedded_prefect(self) -> bool:
+        """Whether the service runs its own Prefect server."""
+        return not self.prefect.api_url
+
+    @property
+    def prefect_api_url(self) -> str:
+        """Where Prefect's API answers."""
+        return self.prefect.api_url or f"http://127.0.0.1:{self.prefect.port}/api"
+
+    @property
+    def prefect_ui_url(self) -> str:
+        """Where people look at Prefect."""
+        return self.prefect_api_url.removesuffix("/").removesuffix("/api")
+
+    @property
+    def http_url(self) -> str:
+        """Where our own HTTP port answers, as people reach it on this machine."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self.http.host, self.http.host)  # noqa: S104  # compared, not bound
+        return f"http://{host}:{self.http.port}"
