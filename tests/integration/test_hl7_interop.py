@@ -1,0 +1,122 @@
+"""Our messages and our client against a receiver of another maker: python-hl7's asyncio MLLP server."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from asyncio import IncompleteReadError
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import hl7
+import hl7.mllp
+import pytest
+
+from integrations.hl7.ack import AckCode, Outcome, control_id_of
+from integrations.hl7.mllp import Endpoint, MllpClient
+from integrations.hl7.oru import build_oru
+from tests.hl7_examples import PLAIN, PROFILE, hostile, message
+from tests.unit.test_hl7_oru import HOSTILE_TEXT
+
+
+@dataclass
+class ThirdPartyLis:
+    """What the other server received, parsed by it."""
+
+    port: int = 0
+    code: str = "AA"
+    messages: list[Any] = field(default_factory=list)
+    connections: int = 0
+
+
+@contextmanager
+def third_party_lis() -> Iterator[ThirdPartyLis]:
+    """Run python-hl7's server in a thread of its own."""
+    lis = ThirdPartyLis()
+    listening, stop = threading.Event(), asyncio.Event()
+    loop = asyncio.new_event_loop()
+
+    async def session(reader: Any, writer: Any) -> None:
+        lis.connections += 1
+        try:
+            while True:
+                received = await reader.readmessage()
+                lis.messages.append(received)
+                writer.writemessage(received.create_ack(lis.code))
+                await writer.drain()
+        except IncompleteReadError:
+            writer.close()
+
+    async def serve() -> None:
+        server = await hl7.mllp.start_hl7_server(session, "127.0.0.1", 0, encoding="utf-8", limit=8 * 1024 * 1024)
+        lis.port = server.sockets[0].getsockname()[1]
+        listening.set()
+        async with server:
+            await stop.wait()
+
+    thread = threading.Thread(target=lambda: loop.run_until_complete(serve()), daemon=True)
+    thread.start()
+    assert listening.wait(10)
+    try:
+        yield lis
+    finally:
+        loop.call_soon_threadsafe(stop.set)
+        thread.join(10)
+        loop.close()
+
+
+@pytest.fixture
+def lis() -> Iterator[ThirdPartyLis]:
+    with third_party_lis() as running:
+        yield running
+
+
+def client(lis: ThirdPartyLis) -> MllpClient:
+    return MllpClient(Endpoint("lis", "127.0.0.1", lis.port, 5, 5, 5))
+
+
+def test_many_messages_over_one_connection(lis: ThirdPartyLis) -> None:
+    bodies = [message(number) for number in range(1, 21)]
+    with client(lis) as sender:
+        deliveries = [sender.send(body) for body in bodies]
+    assert {delivery.reason for delivery in deliveries} == {"answered AA"}
+    assert [str(received).rstrip("\r") for received in lis.messages] == [body.decode().rstrip("\r") for body in bodies]
+    assert lis.connections == 1
+
+
+@pytest.mark.parametrize("code", list(AckCode))
+def test_its_acknowledgements_are_read(lis: ThirdPartyLis, code: AckCode) -> None:
+    lis.code = code
+    with client(lis) as sender:
+        delivery = sender.send(message())
+    assert delivery.ack is not None
+    assert (delivery.ack.code, delivery.ack.control_id) == (code, control_id_of(message()))
+
+
+def test_hostile_text_arrives_as_it_was_written(lis: ThirdPartyLis) -> None:
+    result, profile = hostile(HOSTILE_TEXT)
+    with client(lis) as sender:
+        assert sender.send(build_oru(result, profile, "lis").body).outcome is Outcome.ACKNOWLEDGED
+    (received,) = lis.messages
+    as_one_line = HOSTILE_TEXT.replace("\r", " ")
+    for place in ["MSH.3", "PID.3.1.1", "PID.3.1.4", "PID.5.1.1", "PID.5.1.2", "OBR.2", "OBR.18", "SPM.2.1.2.2"]:
+        segment, number, *rest = place.split(".")
+        repetition, component, subcomponent = ([int(part) for part in rest] + [1, 1, 1])[:3]
+        value = received.extract_field(segment, 1, int(number), repetition, component, subcomponent)
+        assert value == as_one_line, place
+    notes = [received.extract_field("NTE", number, 3) for number in range(1, 5)]
+    assert notes == HOSTILE_TEXT.split("\r") * 2
+    assert len(received.segments("OBX")) == 4
+
+
+def test_a_message_far_above_one_read(lis: ThirdPartyLis) -> None:
+    assert PLAIN.counts is not None
+    many = tuple(f"Limitation {number}: {'ü' * 500}" for number in range(1500))
+    result = replace(PLAIN, counts=replace(PLAIN.counts, limitations=many))
+    body = build_oru(result, PROFILE, "lis").body
+    assert len(body) > 1_000_000
+    with client(lis) as sender:
+        assert sender.send(body).outcome is Outcome.ACKNOWLEDGED
+    assert len(lis.messages[0].segments("NTE")) == 1502
