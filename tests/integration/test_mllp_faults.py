@@ -102,11 +102,13 @@ def test_late_acknowledgements_are_never_credited_to_another_message() -> None:
 
 
 def test_a_second_acknowledgement_left_in_the_pipe_is_not_taken_for_the_next_message() -> None:
-    with LisSimulator(fault=Fault.DOUBLE_ACK) as simulator, MllpClient(endpoint(simulator)) as client:
+    connect = CountingConnect()
+    with LisSimulator(fault=Fault.DOUBLE_ACK) as simulator, MllpClient(endpoint(simulator), connect=connect) as client:
         for number in range(1, 6):
             delivery = client.send(message(number))
             assert delivery.ack is not None
             assert delivery.ack.control_id == control_id_of(message(number))
+    assert connect.opened == 1
 
 
 def test_an_old_answer_to_the_same_message_is_not_the_answer_to_its_repeat() -> None:
@@ -159,6 +161,13 @@ def test_the_deadline_for_sending_ends_a_call_that_nobody_reads() -> None:
             delivery = client.send(huge)
         assert delivery.outcome is Outcome.UNKNOWN
         assert "not all bytes were taken within 1 s" in delivery.reason
+
+
+def test_bytes_that_trickle_in_do_not_move_the_deadline() -> None:
+    with LisSimulator(fault=Fault.SLOW, pause_seconds=1.9) as simulator:
+        target = Endpoint("lis", simulator.host, simulator.port, ack_timeout=2)
+        with bounded(3.4), MllpClient(target) as client:  # a deadline that starts anew with each byte ends at 3.8 s
+            assert client.send(message()).outcome is Outcome.UNKNOWN
 
 
 def test_the_deadline_for_connecting_ends_a_call_that_nobody_accepts() -> None:
