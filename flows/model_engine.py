@@ -1,0 +1,70 @@
+"""The real engine of the model process: images read, cells found, pictures drawn, all with `sphero_core`."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from flows.model_child import AnalysedField, ImageTask
+from flows.overlay import encode_overlay
+from sphero_core.bundle import load_bundle
+from sphero_core.case import FieldSource, analyse_source
+from sphero_core.detector import Candidates, Detector, load_detector
+from sphero_core.image import read_reduced
+from sphero_core.scale import measure_cell_diameters
+from sphero_core.types import BundleId
+
+FACTORY = "flows.model_engine:load_engine"
+
+
+class DetectorEngine:
+    """Fields through one detector.
+
+    Parameters
+    ----------
+    detector : Detector
+        With its bundle.
+    live : callable
+        Called after each pass.
+    """
+
+    def __init__(self, detector: Detector, bundle: BundleId, live: Callable[[], None]) -> None:
+        self._detector = replace(detector, forward=self._forward)
+        self._network = detector.forward
+        self._live = live
+        self._one_at_a_time = threading.Lock()
+        self._bundle = bundle
+
+    @property
+    def bundle(self) -> BundleId:
+        """The detector's bundle."""
+        return self._bundle
+
+    def measure(self, task: ImageTask) -> NDArray[np.float64]:
+        """Diameters of the field's lone red cells, in pixels of the field."""
+        reduced = read_reduced(task.path, frame=task.frame, pixel_aspect=task.pixel_aspect)
+        return measure_cell_diameters(reduced.pixels) * reduced.factor
+
+    def analyse(self, task: ImageTask, cell_diameter_px: float | None) -> AnalysedField:
+        """Find and measure the cells of a field, and draw them."""
+        source = FieldSource(task.path, "", task.frame, task.pixel_aspect)
+        image, findings = analyse_source(self._detector, source, cell_diameter_px)
+        return AnalysedField(findings, encode_overlay(image, findings))
+
+    def _forward(self, pixels: NDArray[np.uint8]) -> Candidates:
+        # The network uses every core by itself: two at once would only be in each other's way.
+        with self._one_at_a_time:
+            candidates = self._network(pixels)
+        self._live()
+        return candidates
+
+
+def load_engine(bundle_folder: str, live: Callable[[], None]) -> DetectorEngine:
+    """Verify a bundle, import TensorFlow and load the network."""
+    bundle = load_bundle(Path(bundle_folder))
+    return DetectorEngine(load_detector(bundle), bundle.id, live)
