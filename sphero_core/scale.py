@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 
 #: Longest sides, in pixels, of the copies that are looked at: the second only where cells are too small in the first.
 WORKING_SIDES = (640, 1600)
+#: Above this share of the field's shorter side nothing is taken for a cell.
+LARGEST_SHARE = 0.5
 #: Below this diameter in the working copy (pixels) a cell is not measured; below twice this, a finer copy is tried.
 SMALLEST_PX = 10.0
 #: Where between background (0) and the usual cell (1) the outline lies, in optical density.
@@ -29,7 +31,12 @@ DARKEST = 0.8
 SHRINKING = 0.22
 #: A cell that stands alone is convex and not drawn out; two that overlap are not.
 SMALLEST_SOLIDITY = 0.94
-SMALLEST_AXIS_RATIO = 0.65
+#: Of a round cell; smears of drawn-out cells only are measured by these.
+ROUND_AXIS_RATIO = 0.7
+SMALLEST_AXIS_RATIO = 0.4
+#: A pale centre fills its convex hull by more than this; the gap between touching discs by 0.37 (three) to 0.53 (six).
+#: The second value is for crowds in which no cell stands alone to tell the size of a gap by.
+CONVEX_GAP = (0.65, 0.85)
 #: Sizes about the usual one that are taken for red cells.
 WINDOW = (0.62, 1.5)
 #: Cells a case must have in all before its median is believed.
@@ -56,7 +63,7 @@ def measure_cell_diameters(rgb: NDArray[np.uint8]) -> NDArray[np.float64]:
         found: a blank field, nothing but clumps, or no smear at all.
     """
     longest = max(rgb.shape[:2])
-    sizes = np.empty(0)
+    sizes: NDArray[np.float64] = np.empty(0)
     for side in WORKING_SIDES:
         factor = min(1.0, side / longest)
         green = _reduced_green(rgb, factor)
@@ -141,7 +148,7 @@ def _clear_density(density: NDArray[np.float32]) -> NDArray[np.float32]:
     blocks = density[: tall * rows, : wide * columns].reshape(rows, tall, columns, wide).transpose(0, 2, 1, 3)
     clear = np.quantile(blocks.reshape(rows * columns, -1), 0.1, axis=1)
     terms = _quadratic((np.arange(rows) + 0.5) * tall / height, (np.arange(columns) + 0.5) * wide / width)
-    weight = np.ones(len(clear))
+    weight: NDArray[np.float64] = np.ones(len(clear))
     for _ in range(8):
         root = np.sqrt(weight)
         solution, *_ = np.linalg.lstsq(terms * root[:, None], clear * root, rcond=None)
@@ -167,75 +174,86 @@ def _fill_pallor(dark: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np
     A pale centre is convex; the gap that touching cells leave is not, or is larger than a cell.
     """
     contours, hierarchy = cv2.findContours(dark, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
-    outer = [i for i in range(len(contours)) if hierarchy[0][i][3] < 0]
-    lone = np.array(
-        [d for i in outer if (d := _lone_diameter(contours[i], dark.shape[1], dark.shape[0])) is not None], np.float64
-    )
-    largest = 0.5 * np.pi / 4 * float(np.median(_usual(lone))) ** 2 if len(lone) else 0.02 * dark.size
+    outer = [np.asarray(c, np.int32) for c, links in zip(contours, hierarchy[0], strict=True) if links[3] < 0]
+    lone = _diameters_of_round(outer, 0.0, dark.shape)
+    # Unless cells stand alone to tell it, a pale centre may have any size, and no gap is small.
+    cell_area = np.pi / 4 * float(np.median(_usual(lone))) ** 2 if len(lone) else np.nan
     filled = dark.copy()
     for i, contour in enumerate(contours):
         if hierarchy[0][i][3] < 0:
             continue
         area = cv2.contourArea(contour)
-        if area <= largest and (area < 0.04 * largest or area >= 0.85 * cv2.contourArea(cv2.convexHull(contour))):
+        convex = area >= CONVEX_GAP[len(lone) == 0] * cv2.contourArea(cv2.convexHull(contour))
+        if area < 0.02 * cell_area or (convex and not area > 0.5 * cell_area):
             cv2.drawContours(filled, contours, i, 1, thickness=cv2.FILLED)
     return filled, lone
-
-
-def _lone_diameter(contour: NDArray[np.int32], width: int, height: int) -> float | None:
-    """Equivalent diameter within an outline; None if it is cut by the edge, dented or drawn out."""
-    x, y, w, h = cv2.boundingRect(contour)
-    if x <= 1 or y <= 1 or x + w >= width - 1 or y + h >= height - 1 or min(w, h) < SMALLEST_PX:
-        return None
-    return _round_diameter(contour, 0.0)
-
-
-def _round_diameter(contour: NDArray[np.int32], shrunk_by: float) -> float | None:
-    """Equivalent diameter of a cell whose outline was moved inwards by `shrunk_by` pixels; None unless it is round.
-
-    Notes
-    -----
-    Pick: a polygon through pixel centres of area S with b of them on it holds S + b / 2 + 1 pixels. Steiner: a convex
-    figure of area S and perimeter P, grown by r, has the area S + P r + pi r^2.
-    """
-    hull = cv2.convexHull(contour)
-    inner, around = cv2.contourArea(contour), cv2.contourArea(hull)
-    length = cv2.arcLength(hull, closed=True)
-    # Half a pixel lies beyond the pixel centres that the polygon runs through.
-    r = shrunk_by + 0.5
-    grown = around + length * r + np.pi * r * r
-    if len(contour) < 5 or inner + length * r + np.pi * r * r < SMALLEST_SOLIDITY * grown:
-        return None
-    _, axes, _ = cv2.fitEllipse(contour)
-    if min(axes) + 2 * r < SMALLEST_AXIS_RATIO * (max(axes) + 2 * r):
-        return None
-    return float(np.sqrt(4 * (inner + length * r + np.pi * r * r) / np.pi))
 
 
 def _usual_diameter(depth: NDArray[np.float32], lone: NDArray[np.float64]) -> float:
     """First guess of the cells' diameter: of those that stand alone or, in a crowd, of the deepest places."""
     usual = _usual(lone)
     if len(usual) >= FEWEST_CELLS:
-        return float(np.median(usual))
+        return _weighed_median(usual)
     summit = (depth >= cv2.dilate(depth, np.ones((7, 7), np.uint8))) & (depth > SMALLEST_PX / 2)
     return _weighed_median(2.0 * depth[summit].astype(np.float64)) if summit.any() else 0.0
 
 
 def _round_cores(depth: NDArray[np.float32], shrinking: float) -> NDArray[np.float64]:
     """Diameters of the cells whose cores, left after shrinking, are round and away from the edge."""
-    height, width = depth.shape
     cores, _ = cv2.findContours((depth > shrinking).astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    found = []
-    for core in cores:
-        x, y, w, h = cv2.boundingRect(core)
-        edge = shrinking + 1
-        if x <= edge or y <= edge or x + w >= width - edge or y + h >= height - edge:
-            continue
-        # Depth is counted to the nearest pixel centre outside, half a pixel beyond the outline.
-        diameter = _round_diameter(np.asarray(core, np.int32), shrinking - 0.5)
-        if diameter is not None:
-            found.append(diameter)
-    return np.array(found, np.float64)
+    # Depth is counted to the nearest pixel centre outside, half a pixel beyond the outline.
+    return _diameters_of_round([np.asarray(core, np.int32) for core in cores], shrinking - 0.5, depth.shape)
+
+
+def _diameters_of_round(
+    outlines: Sequence[NDArray[np.int32]], shrunk_by: float, shape: tuple[int, ...]
+) -> NDArray[np.float64]:
+    """Equivalent diameters within those outlines that are convex, not drawn out and not cut by the edge.
+
+    Parameters
+    ----------
+    outlines : sequence of ndarray of int32, each of shape (k, 1, 2)
+        Through the outermost pixel centres.
+    shrunk_by : float
+        Pixels by which the outlines were moved inwards.
+    shape : tuple of int
+        Of the image.
+    """
+    measured = [
+        sized
+        for outline in outlines
+        if not _cut(outline, shrunk_by + 1.5, shape) and (sized := _size_and_axis_ratio(outline, shrunk_by)) is not None
+    ]
+    found = np.array(measured, np.float64).reshape(-1, 2)
+    sizes, ratios = found[found[:, 0] < LARGEST_SHARE * min(shape)].T
+    undrawn = ratios >= ROUND_AXIS_RATIO
+    mostly = np.sum(sizes[undrawn] ** 2) >= 0.3 * np.sum(sizes[ratios >= SMALLEST_AXIS_RATIO] ** 2)
+    return np.asarray(sizes[undrawn if mostly else ratios >= SMALLEST_AXIS_RATIO])
+
+
+def _cut(outline: NDArray[np.int32], margin: float, shape: tuple[int, ...]) -> bool:
+    x, y, w, h = cv2.boundingRect(outline)
+    return x < margin or y < margin or x + w > shape[1] - margin or y + h > shape[0] - margin
+
+
+def _size_and_axis_ratio(outline: NDArray[np.int32], shrunk_by: float) -> tuple[float, float] | None:
+    """Equivalent diameter in pixels and minor over major axis; None for what is too small or dented.
+
+    Notes
+    -----
+    Steiner: a convex figure of area A and perimeter P, grown by r, has the area A + P r + pi r^2. Half a pixel lies
+    beyond the pixel centres that an outline runs through.
+    """
+    hull = cv2.convexHull(outline)
+    r = shrunk_by + 0.5
+    added = cv2.arcLength(hull, closed=True) * r + np.pi * r * r
+    area = cv2.contourArea(outline) + added
+    if len(outline) < 5 or area < np.pi / 4 * SMALLEST_PX**2:
+        return None
+    if area < SMALLEST_SOLIDITY * (cv2.contourArea(hull) + added):
+        return None
+    _, axes, _ = cv2.fitEllipse(outline)
+    return float(np.sqrt(4 * area / np.pi)), float((min(axes) + 2 * r) / (max(axes) + 2 * r))
 
 
 def _weighed_median(sizes: NDArray[np.float64]) -> float:
@@ -249,12 +267,8 @@ def _usual(sizes: NDArray[np.float64]) -> NDArray[np.float64]:
     """The sizes about the usual one."""
     if len(sizes) == 0:
         return sizes
-    centre = _weighed_median(sizes)
-    kept = sizes
-    for _ in range(5):
-        kept = sizes[(sizes >= WINDOW[0] * centre) & (sizes <= WINDOW[1] * centre)]
-        moved = float(np.median(kept))
-        if moved == centre:
-            break
-        centre = moved
+    kept: NDArray[np.float64] = sizes
+    for _ in range(3):
+        centre = _weighed_median(kept)
+        kept = sizes[np.asarray((sizes >= WINDOW[0] * centre) & (sizes <= WINDOW[1] * centre))]
     return kept
