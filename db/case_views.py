@@ -34,7 +34,7 @@ def _read_chunk(session: Session, rows: Sequence[schema.Case]) -> list[CaseView]
     )
     fields = {(case_id, state): count for case_id, state, count in session.execute(by_state)}
     by_case = select(file.case_id, func.count()).where(file.case_id.in_(ids)).group_by(file.case_id)
-    refused = dict(session.execute(by_case).tuples().all())
+    refused = dict(session.execute(by_case).all())
     holds: dict[str, list[HoldReason]] = defaultdict(list)
     for case_id, reason in session.execute(
         select(hold.case_id, hold.reason).where(hold.case_id.in_(ids)).order_by(hold.placed_at, hold.reason)

@@ -85,14 +85,15 @@ class Cases:
         CaseNotReady
             A field has no outcome yet, for instance one that came late.
         LeaseLost
-            `owner` does not hold the case's lease; holding or rejecting a case ends it.
+            `owner` does not hold the case's lease.
         IllegalMove
-            The case is open again.
+            The case is open again, held or rejected.
         NotFound
         """
         row = self._context.lock_case(case_id)
         if row.state in (CaseState.ANALYSED, CaseState.REPORTED, CaseState.SIGNED):
             return
+        self._context.require_move(row, CaseState.ANALYSED)
         self._context.require_lease(row, owner)
         self._context.require_outcomes(row)
         self._context.move_case(row, CaseState.ANALYSED)

@@ -118,6 +118,10 @@ class Context:
         self.session.add(schema.CaseHold(case_id=row.case_id, reason=reason, placed_at=self.clock()))
         row.lease_owner = row.lease_expires_at = None
 
+    def require_move(self, row: schema.Case, target: CaseState) -> None:
+        """Raise `IllegalMove` unless a locked case may move to `target`."""
+        check_case_move(row.state, target, row.return_state)
+
     def require_lease(self, row: schema.Case, owner: str) -> None:
         """Raise `LeaseLost` unless `owner` holds the lease of a locked case.
 

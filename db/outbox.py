@@ -257,7 +257,7 @@ class Outbox:
         """Return counts by state and the age of the oldest message that is not done, for one destination or all."""
         chosen = [] if destination is None else [Message.destination == destination]
         by_state = select(Message.state, func.count()).where(*chosen).group_by(Message.state)
-        counts = dict.fromkeys(MessageState, 0) | dict(self._session.execute(by_state).tuples().all())
+        counts = dict.fromkeys(MessageState, 0) | dict(self._session.execute(by_state).all())
         oldest = self._session.scalar(
             select(Message.created_at).where(UNFINISHED, *chosen).order_by(Message.position).limit(1)
         )

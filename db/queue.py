@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Select, and_, bindparam, or_, select
+from sqlalchemy import BindParameter, Select, and_, bindparam, or_, select
 from sqlalchemy.orm import aliased
 
 from db.schema import UNFINISHED, Message
@@ -21,7 +22,7 @@ def next_due(destination: str, now: datetime) -> Select[Message]:
     """
     earlier = aliased(Message)
     # Written out in the statement: with a parameter in its place neither database would use the partial index.
-    done = bindparam("done", sorted(DONE_MESSAGES), expanding=True, literal_execute=True)
+    done: BindParameter[Any] = bindparam("done", sorted(DONE_MESSAGES), expanding=True, literal_execute=True)
     planned = and_(Message.state.in_(DUE), or_(Message.next_attempt_at.is_(None), Message.next_attempt_at <= now))
     abandoned = and_(Message.state == MessageState.SENDING, Message.lease_expires_at <= now)
     held_back = (

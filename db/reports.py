@@ -54,11 +54,11 @@ class Reports:
         Raises
         ------
         IllegalMove
-            The case is not analysed, for instance open again; or its revision is another by now.
+            The case is not analysed: open again, held or rejected; or its revision is another by now.
         CaseNotReady
             A field has no outcome yet, or no field was analysed.
         LeaseLost
-            `owner` does not hold the case's lease; holding or rejecting a case ends it.
+            `owner` does not hold the case's lease.
         NotFound
         """
         row = self._context.lock_case(case_id)
@@ -67,6 +67,7 @@ class Reports:
         )
         if known is not None:
             return _view(known)
+        self._context.require_move(row, CaseState.REPORTED)
         self._context.require_lease(row, owner)
         if revision != row.revision:
             raise IllegalMove(
