@@ -93,7 +93,7 @@ class Analyses:
     def results_of(self, case_id: str) -> tuple[FieldResult, ...]:
         """Return the latest findings in each analysed field of a case, in the order the fields came.
 
-        Masks and measures are those that were recorded, to the bit.
+        Masks and measures are those that were recorded, bit for bit (but that SQLite forgets the sign of a zero).
 
         Raises
         ------
@@ -109,7 +109,7 @@ class Analyses:
             .join(schema.StoredFile, schema.StoredFile.sha256 == field.sha256)
             .join(analysis, analysis.field_id == field.field_id)
             .where(analysis.analysis_id.in_(latest), field.state == FieldState.ANALYSED)
-            .order_by(field.received_at, field.field_id)
+            .order_by(field.number)
         )
         found = self._session.execute(query).all()
         cells = self._cells([row.analysis_id for _, _, row in found])

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from db import schema
@@ -52,7 +52,8 @@ class Fields:
         It joins the case under its accession number, or begins one. A late one reopens its case, with the next revision
         where a report went out already; while the case is held, that happens when it is released. Bytes that stand
         under another accession number as well are kept, and the case they came to now is held for
-        `HoldReason.CONFLICT`.
+        `HoldReason.CONFLICT`. Accept one file in a transaction: with several, two transactions may wait for each other,
+        and one of them ends with `DatabaseBusy`.
 
         Parameters
         ----------
@@ -89,6 +90,7 @@ class Fields:
             schema.Field(
                 field_id=field_id,
                 case_id=case_id,
+                number=self._next_number(case_id),
                 sha256=sha256,
                 frame=frame,
                 width=width,
@@ -208,7 +210,7 @@ class Fields:
         query = select(schema.Field, schema.StoredFile).join(schema.StoredFile).where(schema.Field.case_id == case_id)
         if state is not None:
             query = query.where(schema.Field.state == state)
-        found = self._session.execute(query.order_by(schema.Field.received_at, schema.Field.field_id))
+        found = self._session.execute(query.order_by(schema.Field.number))
         return tuple(field_view(field, file) for field, file in found)
 
     def quarantined_files(self, case_id: str | None = None, *, limit: int = 1000) -> tuple[QuarantineView, ...]:
@@ -230,6 +232,10 @@ class Fields:
             raise NotFound(f"no field has the id {field_id}")
         self._context.lock_case(case_id)
         return self._session.get_one(schema.Field, field_id, populate_existing=True)
+
+    def _next_number(self, case_id: str) -> int:
+        last = self._session.scalar(select(func.max(schema.Field.number)).where(schema.Field.case_id == case_id))
+        return (last or 0) + 1
 
     def _lock_bytes(self, sha256: str, size_bytes: int, media_type: str, stored_name: str) -> None:
         """Record the file once, and let no other transaction look at the same bytes until this one ends.
@@ -289,6 +295,7 @@ def field_view(row: schema.Field, file: schema.StoredFile) -> FieldView:
     return FieldView(
         field_id=row.field_id,
         case_id=row.case_id,
+        number=row.number,
         state=row.state,
         sha256=row.sha256,
         frame=row.frame,

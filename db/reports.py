@@ -156,7 +156,7 @@ class Reports:
             select(schema.Picture)
             .join(schema.Field, schema.Field.field_id == schema.Picture.field_id)
             .where(schema.Picture.case_id == case_id)
-            .order_by(schema.Field.received_at, schema.Field.field_id, schema.Picture.kind)
+            .order_by(schema.Field.number, schema.Picture.kind)
         )
         return tuple(_picture(row) for row in self._session.scalars(query))
 

@@ -146,10 +146,15 @@ class Field(Base):
     """A field of a case."""
 
     __tablename__ = "fields"
-    __table_args__ = (UniqueConstraint("case_id", "sha256", "frame"), Index(None, "sha256"))
+    __table_args__ = (
+        UniqueConstraint("case_id", "sha256", "frame"),
+        UniqueConstraint("case_id", "number"),
+        Index(None, "sha256"),
+    )
 
     field_id: Mapped[str] = mapped_column(String(36), primary_key=True)
     case_id: Mapped[str] = mapped_column(ForeignKey("cases.case_id"))
+    number: Mapped[int]
     sha256: Mapped[str] = mapped_column(ForeignKey("stored_files.sha256"))
     frame: Mapped[int]
     width: Mapped[int]

@@ -129,6 +129,8 @@ class FieldView:
 
     Attributes
     ----------
+    number : int
+        The fields of a case are numbered from 1 in the order they came.
     width, height : int
         Stored size in pixels.
     stored_name : str
@@ -139,6 +141,7 @@ class FieldView:
 
     field_id: str
     case_id: str
+    number: int
     state: FieldState
     sha256: str
     frame: int

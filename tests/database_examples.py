@@ -53,7 +53,7 @@ def findings(cells: int = 3, seed: int = 1) -> FieldFindings:
     random = np.random.default_rng(seed)
     made = []
     for number in range(cells):
-        mask = random.random((int(random.integers(1, 90)), int(random.integers(1, 90)))) < 0.7  # noqa: PLR2004
+        mask = random.random((int(random.integers(1, 90)), int(random.integers(1, 90)))) < 0.7
         numbers = [float(value) for value in random.normal(size=9)]
         measures = CellMeasures(float("nan"), *numbers) if number else None
         kind = list(CellClass)[number % len(CellClass)]

@@ -103,6 +103,7 @@ def create_cases() -> None:
         "fields",
         sa.Column("field_id", sa.String(length=36), nullable=False),
         sa.Column("case_id", sa.String(length=36), nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
         sa.Column("sha256", sa.String(length=64), nullable=False),
         sa.Column("frame", sa.Integer(), nullable=False),
         sa.Column("width", sa.Integer(), nullable=False),
@@ -113,6 +114,7 @@ def create_cases() -> None:
         sa.ForeignKeyConstraint(["case_id"], ["cases.case_id"], name="fk_fields_case_id_cases"),
         sa.ForeignKeyConstraint(["sha256"], ["stored_files.sha256"], name="fk_fields_sha256_stored_files"),
         sa.PrimaryKeyConstraint("field_id", name="pk_fields"),
+        sa.UniqueConstraint("case_id", "number", name="uq_fields_case_id_number"),
         sa.UniqueConstraint("case_id", "sha256", "frame", name="uq_fields_case_id_sha256_frame"),
     )
     op.create_index("ix_fields_sha256", "fields", ["sha256"], unique=False)
