@@ -15,6 +15,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from sphero_core.background import OPACITY, clear_background
+
 #: Longest sides, in pixels, of the copies that are looked at: the second only where cells are too small in the first.
 WORKING_SIDES = (640, 1600)
 #: Above this share of the field's shorter side nothing is taken for a cell.
@@ -44,9 +46,6 @@ WINDOW = (0.62, 1.5)
 FEWEST_CELLS = 5
 #: Quartile distance over median above which the sizes are not those of one kind of cell.
 WIDEST_SPREAD = 0.45
-
-_BLOCKS = (12, 16)
-_OPACITY = -np.log10(np.maximum(np.arange(256), 1) / 255.0).astype(np.float32)
 
 
 def measure_cell_diameters(rgb: NDArray[np.uint8]) -> NDArray[np.float64]:
@@ -124,8 +123,8 @@ def _measure(green: NDArray[np.uint8]) -> NDArray[np.float64]:
 
 def _foreground(green: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
     """What absorbs more than the smear without cells, as 0 and 1; None if nothing does."""
-    sparse = _OPACITY[green[::3, ::3]]
-    clear = _clear_density(sparse)
+    sparse = OPACITY[green[::3, ::3]]
+    clear = clear_background(sparse).over(*sparse.shape)
     above = sparse - clear
     # The smear without cells lies about 0; what is clearer than its most frequent value is noise only.
     counts, edges = np.histogram(above, bins=60, range=(-0.06, 0.06))
@@ -144,32 +143,6 @@ def _foreground(green: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
     full = cv2.resize(threshold, (green.shape[1], green.shape[0]), interpolation=cv2.INTER_LINEAR)
     dark = (green < full).astype(np.uint8)
     return np.asarray(cv2.morphologyEx(dark, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8)), np.uint8)
-
-
-def _clear_density(density: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Density of the smear without cells: a quadratic surface through the clearest places of a grid of blocks."""
-    rows, columns = _BLOCKS
-    height, width = density.shape
-    tall, wide = height // rows, width // columns
-    blocks = density[: tall * rows, : wide * columns].reshape(rows, tall, columns, wide).transpose(0, 2, 1, 3)
-    clear = np.quantile(blocks.reshape(rows * columns, -1), 0.1, axis=1)
-    terms = _quadratic((np.arange(rows) + 0.5) * tall / height, (np.arange(columns) + 0.5) * wide / width)
-    weight: NDArray[np.float64] = np.ones(len(clear))
-    for _ in range(8):
-        root = np.sqrt(weight)
-        solution, *_ = np.linalg.lstsq(terms * root[:, None], clear * root, rcond=None)
-        excess = clear - terms @ solution
-        # A block that cells fill lies above the surface and loses its say; those below keep it.
-        scale = max(2e-3, float(np.median(np.abs(excess[excess < 0]))) if np.any(excess < 0) else 0.0)
-        weight = np.where(excess > 0, 1.0 / (1.0 + (excess / scale) ** 2), 1.0)
-    surface = _quadratic((np.arange(height) + 0.5) / height, (np.arange(width) + 0.5) / width) @ solution
-    return np.asarray(surface.reshape(height, width), np.float32)
-
-
-def _quadratic(down: NDArray[np.float64], across: NDArray[np.float64]) -> NDArray[np.float64]:
-    y, x = np.meshgrid(down - 0.5, across - 0.5, indexing="ij")
-    y, x = y.ravel(), x.ravel()
-    return np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], axis=1)
 
 
 def _fill_pallor(dark: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
