@@ -61,6 +61,8 @@ $(VENV)/.dev: $(LOCKS)/dev.txt $(VENV)/.uv pyproject.toml
 $(VENV)/.uv: $(LOCKS)/bootstrap.txt
 	@test -n "$(PYTHON)" || { echo "Python 3.11 is needed and was not found: install it (Debian 12: apt-get install \
 	python3 python3-venv) or name it: make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { echo "$(PYTHON) is not Python 3.11" >&2; \
+	exit 1; }
 	@"$(PYTHON)" -c 'import ensurepip' 2>/dev/null || { echo "$(PYTHON) cannot make virtual environments: install its \
 	venv module (Debian 12: apt-get install python3-venv)" >&2; exit 1; }
 	@test -x $(BIN)/python || "$(PYTHON)" -m venv $(VENV)
