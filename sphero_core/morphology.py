@@ -1,0 +1,247 @@
+"""Measures of single cells: size, shape, pallor and density, each by a formula that is written down.
+
+Shape is measured on a copy of the mask no larger than `WORKING_SIDE` pixels, reduced by a whole factor so that every reduced
+pixel holds the share of the mask it covers: moments and perimeter of cells as large as those of a 2400 x 1800 camera (280
+pixels) are kept to within 0.3 %, at a tenth of the time; the area is counted in full. Outlines come from a network that
+draws 28 x 28 pixels a cell; nothing finer is in them.
+
+Definitions
+-----------
+area
+    Pixels of the mask.
+equivalent diameter
+    sqrt(4 A / pi).
+perimeter
+    Integral of |grad m| over the mask m blurred by `OUTLINE_SIGMA` working pixels: by the co-area formula the mean length
+    of its level lines. Independent of direction. Discs 20 (40) pixels across come out within 1.5 (0.6) %, ellipses of 2:1
+    with that long axis within 4 (1.2) %. Corners sharper than the blur are rounded: squares come out 2 to 5 % short.
+circularity
+    4 pi A / P^2. 1 for a disc; noise of the outline may lift it slightly above.
+eccentricity, axis ratio
+    sqrt(1 - l2 / l1) and sqrt(l2 / l1) with l1 >= l2 the second central moments along the principal axes, each pixel taken as a
+    square (1/12 is added to its moments).
+solidity
+    A over the area of the convex hull, both counted in pixels (of the working copy): 1 for whatever is convex as far as
+    pixels can tell.
+pallor index
+    (I_centre - I_rim) / I_rim, medians of the green channel. With the depth of a pixel its distance from the outline as a share of the
+    greatest such distance, the rim is where it is 0.15 to 0.45 and the centre where it is 0.7 or more.
+optical density
+    Mean over the mask of -log10(I / I_background), green, I_background the clear smear at the cell's place
+    (`sphero_core.background`).
+relative density, relative diameter
+    Optical density and equivalent diameter over the medians of the case's red cells that count: in accepted fields,
+    not cut by the edge. Before `relate_to_case`, the relative density holds the optical density itself and the relative
+    diameter is NaN.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from sphero_core.background import OPACITY, background_level
+from sphero_core.types import Cell, CellMeasures, FieldFindings
+
+#: Longest side of the copy that shape is measured on, in pixels.
+WORKING_SIDE = 72
+#: Blur of the mask under which its perimeter is measured, in working pixels.
+OUTLINE_SIGMA = 1.2
+#: What the steps of a mask that was not reduced add to the length of its outline, seen on discs and ellipses.
+STAIRCASE = 1.002
+#: Pixels below which a mask has an area but no shape.
+SMALLEST_SHAPE_AREA = 20
+#: Depth below the outline, as a share of the greatest: rim from, rim to, centre from.
+RIM_FROM, RIM_TO, CENTRE_FROM = 0.15, 0.45, 0.7
+
+_MARGIN = 5
+
+
+def measure_cells(rgb: NDArray[np.uint8], cells: Sequence[Cell]) -> list[Cell]:
+    """The cells of a field with their measures; those relative to the case follow by `relate_to_case`.
+
+    Parameters
+    ----------
+    rgb : ndarray of uint8, shape (height, width, 3)
+        The field in true proportion.
+    cells : sequence of Cell
+        With masks within the field.
+
+    Returns
+    -------
+    list of Cell
+        In the same order.
+    """
+    if not cells:
+        return []
+    background = background_level(rgb, cells)
+    height, width = rgb.shape[:2]
+    green = np.asarray(cv2.extractChannel(rgb, 1), np.uint8)
+    measured = []
+    for cell in cells:
+        x, y, w, h = cell.box
+        clear = background.density_at((x + w / 2) / width, (y + h / 2) / height)
+        measured.append(replace(cell, measures=measure_cell(cell.mask, green[y : y + h, x : x + w], clear)))
+    return measured
+
+
+def measure_cell(mask: NDArray[np.bool_], green: NDArray[np.uint8], background_density: float) -> CellMeasures:
+    """Measures of one cell; definitions stand at the top of the module.
+
+    Parameters
+    ----------
+    mask : ndarray of bool, shape (height, width)
+        The cell's pixels, at least one.
+    green : ndarray of uint8, shape (height, width)
+        Green channel of the same pixels.
+    background_density : float
+        -log10(I / 255) of the clear smear at the cell's place.
+
+    Returns
+    -------
+    CellMeasures
+        `relative_density` is the optical density and `relative_diameter` NaN until related to a case. Shape and pallor of
+        a mask of fewer than `SMALLEST_SHAPE_AREA` pixels are NaN.
+    """
+    whole = np.ascontiguousarray(mask).view(np.uint8)
+    area = float(cv2.countNonZero(whole))
+    diameter = float(np.sqrt(4.0 * area / np.pi))
+    factor = -(-max(mask.shape) // WORKING_SIDE)
+    share = _reduced_mask(whole, factor)
+    light = _reduced_light(green, factor, share.shape)
+    opacity = np.asarray(cv2.LUT(light, OPACITY), np.float32)
+    density = float(np.sum(opacity * share) / np.sum(share)) - background_density
+    nan = float("nan")
+    if area < SMALLEST_SHAPE_AREA:
+        return CellMeasures(area, diameter, nan, nan, nan, nan, nan, nan, density, nan)
+    perimeter = _perimeter(share) * factor / (STAIRCASE if factor == 1 else 1.0)
+    axis_ratio = _axis_ratio(share)
+    inside = np.asarray(share >= 0.5, np.uint8)
+    return CellMeasures(
+        area_px=area,
+        equivalent_diameter_px=diameter,
+        perimeter_px=perimeter,
+        circularity=float(4.0 * np.pi * area / perimeter**2),
+        eccentricity=float(np.sqrt(1.0 - axis_ratio**2)),
+        axis_ratio=axis_ratio,
+        solidity=_solidity(inside),
+        pallor_index=_pallor_index(inside, light),
+        relative_density=density,
+        relative_diameter=nan,
+    )
+
+
+def relate_to_case(findings: Sequence[FieldFindings]) -> tuple[FieldFindings, ...]:
+    """Fill the measures that are relative to the median red cell of a case.
+
+    Parameters
+    ----------
+    findings : sequence of FieldFindings
+        Every field of the case, as `measure_cells` left them. Fields may differ in size: diameters are compared in units
+        of each field's `cell_diameter_px`.
+
+    Returns
+    -------
+    tuple of FieldFindings
+        In the same order. Without a red cell that counts, the relative measures are NaN. Relating the same case again
+        changes nothing.
+    """
+    densities, diameters = [], []
+    for field in findings:
+        for cell in field.cells if field.quality.accepted else ():
+            if cell.measures is not None and cell.cell_class.is_red_cell and not cell.touches_border:
+                densities.append(cell.measures.relative_density)
+                diameters.append(cell.measures.equivalent_diameter_px / field.cell_diameter_px)
+    density, diameter = _median(densities), _median(diameters)
+    return tuple(
+        replace(
+            field,
+            cells=tuple(_related(cell, density, diameter * field.cell_diameter_px) for cell in field.cells),
+        )
+        for field in findings
+    )
+
+
+def _related(cell: Cell, density: float, diameter: float) -> Cell:
+    if cell.measures is None:
+        return cell
+    measures = replace(
+        cell.measures,
+        relative_density=cell.measures.relative_density / density,
+        relative_diameter=cell.measures.equivalent_diameter_px / diameter,
+    )
+    return replace(cell, measures=measures)
+
+
+def _median(values: Sequence[float]) -> float:
+    """Median of the finite values; NaN without one, and where it is not above 0 and nothing can be relative to it."""
+    finite = np.asarray(values, np.float64)
+    finite = finite[np.isfinite(finite)]
+    middle = float(np.median(finite)) if len(finite) else float("nan")
+    return middle if middle > 0 else float("nan")
+
+
+def _reduced_mask(whole: NDArray[np.uint8], factor: int) -> NDArray[np.float32]:
+    """Share of the mask in blocks of `factor` x `factor` pixels, 0 to 1, with an empty margin of `_MARGIN` blocks."""
+    height, width = whole.shape
+    rows, columns = -(-height // factor), -(-width // factor)
+    padded = np.zeros((rows * factor, columns * factor), np.uint8)
+    np.multiply(whole, 255, out=padded[:height, :width])
+    small = cv2.resize(padded, (columns, rows), interpolation=cv2.INTER_AREA) if factor > 1 else padded
+    share = np.zeros((rows + 2 * _MARGIN, columns + 2 * _MARGIN), np.float32)
+    np.multiply(small, np.float32(1 / 255), out=share[_MARGIN:-_MARGIN, _MARGIN:-_MARGIN])
+    return share
+
+
+def _reduced_light(green: NDArray[np.uint8], factor: int, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """Mean light of the blocks of `_reduced_mask`; beyond the last whole block the last one is repeated."""
+    rows, columns = max(1, green.shape[0] // factor), max(1, green.shape[1] // factor)
+    light = green
+    if factor > 1:
+        light = np.asarray(
+            cv2.resize(green[: rows * factor, : columns * factor], (columns, rows), interpolation=cv2.INTER_AREA),
+            np.uint8,
+        )
+    below, right = shape[0] - _MARGIN - rows, shape[1] - _MARGIN - columns
+    return np.asarray(cv2.copyMakeBorder(light, _MARGIN, below, _MARGIN, right, cv2.BORDER_REPLICATE), np.uint8)
+
+
+def _perimeter(share: NDArray[np.float32]) -> float:
+    smooth = cv2.GaussianBlur(share, (0, 0), OUTLINE_SIGMA)
+    # Roberts' cross: both differences belong to the same point, so the length of the gradient is that of one place.
+    falling = np.asarray(smooth[1:, 1:] - smooth[:-1, :-1], np.float32)
+    rising = np.asarray(smooth[1:, :-1] - smooth[:-1, 1:], np.float32)
+    return float(np.sum(cv2.magnitude(falling, rising)) / np.sqrt(2.0))
+
+
+def _axis_ratio(share: NDArray[np.float32]) -> float:
+    moments = cv2.moments(share)
+    area = moments["m00"]
+    xx, yy, xy = moments["mu20"] / area + 1 / 12, moments["mu02"] / area + 1 / 12, moments["mu11"] / area
+    half, spread = (xx + yy) / 2, np.hypot((xx - yy) / 2, xy)
+    return float(np.sqrt(max(0.0, half - spread) / (half + spread)))
+
+
+def _solidity(inside: NDArray[np.uint8]) -> float:
+    """Pixels over pixels of the convex hull; by Pick's theorem a lattice polygon holds A + b / 2 + 1 points."""
+    outlines, _ = cv2.findContours(inside, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    hull = cv2.convexHull(np.concatenate(outlines))
+    corners = hull[:, 0, :]
+    steps = np.diff(corners, axis=0, append=corners[:1])
+    on_outline = int(np.sum(np.gcd(steps[:, 0], steps[:, 1])))
+    return float(cv2.countNonZero(inside) / (cv2.contourArea(hull) + on_outline / 2 + 1))
+
+
+def _pallor_index(inside: NDArray[np.uint8], light: NDArray[np.uint8]) -> float:
+    depth = cv2.distanceTransform(inside, cv2.DIST_L2, cv2.DIST_MASK_5)
+    deepest = float(depth.max())
+    rim = light[(depth >= RIM_FROM * deepest) & (depth < RIM_TO * deepest)]
+    centre = light[depth >= CENTRE_FROM * deepest]
+    if len(rim) == 0 or len(centre) == 0:
+        return float("nan")
+    rim_light = max(1.0, float(np.median(rim)))
+    return (float(np.median(centre)) - rim_light) / rim_light
