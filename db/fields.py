@@ -71,7 +71,7 @@ class Fields:
         stored_name : str
             Name in our store, made from the content, never from what the sender called it.
         """
-        self._lock_bytes(sha256, size_bytes, media_type, stored_name)
+        self._record_bytes(sha256, size_bytes, media_type, stored_name)
         known = self._known(source_key, frame)
         if known is not None and known.sha256 == sha256:
             return Accepted(known.case_id, known.field_id, new=False, reopened=False, conflict=False)
@@ -237,10 +237,11 @@ class Fields:
         last = self._session.scalar(select(func.max(schema.Field.number)).where(schema.Field.case_id == case_id))
         return (last or 0) + 1
 
-    def _lock_bytes(self, sha256: str, size_bytes: int, media_type: str, stored_name: str) -> None:
-        """Record the file once, and let no other transaction look at the same bytes until this one ends.
+    def _record_bytes(self, sha256: str, size_bytes: int, media_type: str, stored_name: str) -> None:
+        """Record the file once.
 
-        Without it two cases could take the same picture at the same moment and neither would see the other.
+        While another transaction records the same bytes for the first time, this waits for it to end: else two cases
+        could take the same picture at the same moment, and neither would see the other.
         """
         values = {
             "sha256": sha256,
@@ -251,9 +252,6 @@ class Fields:
         }
         insert = postgresql.insert if self._session.get_bind().dialect.name == "postgresql" else sqlite.insert
         self._session.execute(insert(schema.StoredFile).values(values).on_conflict_do_nothing())
-        self._session.execute(
-            select(schema.StoredFile.sha256).where(schema.StoredFile.sha256 == sha256).with_for_update()
-        )
 
     def _known(self, source_key: str, frame: int) -> schema.Field | None:
         arrival = self._session.get(schema.Arrival, (_digest(source_key), frame), populate_existing=True)

@@ -131,7 +131,7 @@ class CaseHold(Base):
 
 
 class StoredFile(Base):
-    """One content in our store; its row serialises all that concerns the same bytes."""
+    """One content in our store, whatever cases it came for."""
 
     __tablename__ = "stored_files"
 
@@ -204,7 +204,7 @@ class Analysis(Base):
     bundle_sha256: Mapped[str] = mapped_column(String(64))
     width: Mapped[int]
     height: Mapped[int]
-    cell_diameter_px: Mapped[float]
+    cell_diameter_px: Mapped[float] = mapped_column(Measure, nullable=True)
     passes: Mapped[int]
     seconds: Mapped[float]
     saturated: Mapped[bool]

@@ -136,6 +136,7 @@ def test_spent_attempts_park(database: Database, clock: ManualClock) -> None:
         with database.transaction("s") as work:
             work.outbox.unknown(message.message_id, "s", at=clock.now, reason="garbled")
     assert claim(database, max_attempts=3) is None
+    assert message is not None
     with database.transaction("operator") as work:
         parked = work.outbox.get(message.message_id)
         assert (parked.state, parked.reason) == (MessageState.PARKED, "3 attempts without success")

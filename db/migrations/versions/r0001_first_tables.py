@@ -157,7 +157,7 @@ def create_results() -> None:
         sa.Column("bundle_sha256", sa.String(length=64), nullable=False),
         sa.Column("width", sa.Integer(), nullable=False),
         sa.Column("height", sa.Integer(), nullable=False),
-        sa.Column("cell_diameter_px", sa.Double(), nullable=False),
+        sa.Column("cell_diameter_px", sa.Double(), nullable=True),
         sa.Column("passes", sa.Integer(), nullable=False),
         sa.Column("seconds", sa.Double(), nullable=False),
         sa.Column("saturated", sa.Boolean(), nullable=False),
