@@ -111,6 +111,7 @@ class CellMeasures:
         (I_centre - I_rim) / I_rim of the green channel; above 0 where the centre is paler.
     relative_density : float
         Mean optical density -log10(I / I_background), green, over that of the median red cell of the case.
+        Before the cell is related to its case: the optical density itself.
     relative_diameter : float
         Equivalent diameter over that of the median red cell of the case.
     """
