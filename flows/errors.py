@@ -10,7 +10,8 @@
     │   ├── ModelUnavailable   it cannot be started, or is being stopped; nothing is known about the field
     │   ├── FieldRefused       the image cannot be read or analysed: the field goes into quarantine
     │   └── FieldFatal         this image ended the model process more than once: quarantine
-    └── CaseStopped          the work on a case ends here, without a fault: held, reopened, or another worker has it
+    ├── CaseStopped          the work on a case ends here, without a fault: held, reopened, or another worker has it
+    └── UnexpectedFault      a foreign exception, told by type and place
 
 Each message says what is wrong, where, and what to do; none holds a name, an identifier or a path below the incoming
 folder, for they end in logs and in Prefect.
@@ -71,3 +72,7 @@ class CaseStopped(FlowsError):
     def __init__(self, outcome: str, message: str) -> None:
         super().__init__(message)
         self.outcome = outcome
+
+
+class UnexpectedFault(FlowsError):
+    """A foreign exception, told by type and place: its own text may hold what no log may."""

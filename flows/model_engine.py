@@ -19,8 +19,6 @@ from sphero_core.image import read_reduced
 from sphero_core.scale import measure_cell_diameters
 from sphero_core.types import BundleId
 
-FACTORY = "flows.model_engine:load_engine"
-
 
 class DetectorEngine:
     """Fields through one detector.

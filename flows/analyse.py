@@ -1,0 +1,245 @@
+"""The work on one case: lease, fields, report. Plain steps without Prefect; each may be repeated.
+
+A result and the messages that tell it are committed together, with the messages' bytes frozen.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+
+from db.context import Clock
+from db.session import Database
+from db.states import CaseState, FieldState, HoldReason
+from db.views import CaseView, FieldResult, FieldView, PictureView, ReportView
+from flows.errors import CaseStopped
+from flows.model_child import AnalysedField, ImageTask
+from flows.results import result_of
+from integrations.errors import PatientUnknown
+from integrations.hl7.oru import build_oru
+from integrations.hl7.profile import Profile
+from sphero_core.exports import FieldRecord, summary_document
+from sphero_core.morphology import relate_to_case
+from sphero_core.statistics import count_case
+from sphero_core.types import BundleId, CaseCounts
+
+log = logging.getLogger(__name__)
+
+ACTOR = "analysis"
+OVERLAY = "overlay"
+MAX_CLAIMS = 10
+
+_STOPPED = {
+    CaseState.OPEN: ("Reopened", "a further field came; the case is analysed when it is complete again"),
+    CaseState.HELD: ("Held", "the case is held; see `sphero case show`"),
+    CaseState.REJECTED: ("Rejected", "the case was rejected"),
+}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class CaseResult:
+    """What a case came to: its report, and the fields it rests on."""
+
+    report: ReportView
+    fields: tuple[FieldResult, ...]
+    refused: tuple[FieldView, ...]
+
+
+class CaseWork:
+    """Steps of the work on cases; for any number of threads.
+
+    Parameters
+    ----------
+    database : Database
+    store, pictures : Path
+        Where images are, and overlays go.
+    profiles : mapping of str to Profile
+        One for each destination, by its name.
+    pixel_aspect : float
+        Where a case names none.
+    clock : callable
+        The time, aware, in the site's time zone.
+    lease_seconds : float
+        How long a case belongs to a worker that gives no sign.
+    """
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        store: Path,
+        pictures: Path,
+        profiles: Mapping[str, Profile],
+        pixel_aspect: float,
+        clock: Clock,
+        lease_seconds: float = 120.0,
+    ) -> None:
+        self._database = database
+        self._store = store
+        self._pictures = pictures
+        self._profiles = profiles
+        self._pixel_aspect = pixel_aspect
+        self._clock = clock
+        self.lease_seconds = lease_seconds
+
+    # ------------------------------------------------------------------------------------------------------------ lease
+    def claim(self, case_id: str, owner: str) -> CaseView:
+        """Take a case.
+
+        Raises
+        ------
+        CaseStopped
+            There is nothing to do, or it may not be done now; ``Reported`` where it is done already.
+        """
+        with self._database.transaction(ACTOR) as work:
+            claimed = work.cases.claim(case_id, owner, self.lease_seconds, max_attempts=MAX_CLAIMS)
+            case = work.cases.get(case_id)
+        if claimed:
+            return case
+        if case.state in (CaseState.REPORTED, CaseState.SIGNED):
+            raise CaseStopped("Reported", "the case is reported")
+        outcome, message = _STOPPED.get(case.state, ("Taken", "another worker has the case"))
+        held = f" ({', '.join(case.hold_reasons)})" if case.hold_reasons else ""
+        raise CaseStopped(outcome, message + held)
+
+    def renew(self, case_id: str, owner: str) -> bool:
+        """Prolong the lease; False where it is lost."""
+        with self._database.transaction(ACTOR) as work:
+            return work.cases.renew(case_id, owner, self.lease_seconds)
+
+    def give_back(self, case_id: str, owner: str, *, spent: bool) -> None:
+        """End the lease before the case is done."""
+        with self._database.transaction(ACTOR) as work:
+            work.cases.unclaim(case_id, owner, spent=spent)
+
+    # ----------------------------------------------------------------------------------------------------------- fields
+    def fields(self, case_id: str) -> tuple[FieldView, ...]:
+        """All fields of a case in the order they came."""
+        with self._database.reading() as work:
+            return work.fields.of_case(case_id)
+
+    def task(self, case: CaseView, field: FieldView) -> ImageTask:
+        """Where a field's pixels are and what shape they have."""
+        aspect = case.acquisition.pixel_aspect or self._pixel_aspect
+        return ImageTask(self._store / field.stored_name, field.frame, aspect)
+
+    def record(self, field: FieldView, bundle: BundleId, analysed: AnalysedField) -> PictureView | None:
+        """Record the findings of a field and keep its picture."""
+        findings = analysed.findings
+        if math.isnan(findings.cell_diameter_px):  # no scale: the database has no such number
+            findings = replace(findings, cell_diameter_px=0.0)
+        name = None
+        if analysed.overlay is not None:
+            name = f"{field.field_id}-{bundle.sha256[:12]}.jpg"
+            _write(self._pictures / name, analysed.overlay)
+        with self._database.transaction(ACTOR) as work:
+            work.analyses.record(field.field_id, bundle, findings)
+            return work.reports.add_picture(field.field_id, OVERLAY, name, "image/jpeg") if name else None
+
+    def refuse(self, field: FieldView, reason: str) -> None:
+        """Put a field aside that cannot be analysed; its file is kept."""
+        with self._database.transaction(ACTOR) as work:
+            work.fields.quarantine(field.field_id, reason)
+        log.warning("field quarantined: %s", reason, extra={"case": field.case_id})
+
+    # ----------------------------------------------------------------------------------------------------------- result
+    def report(self, case: CaseView, owner: str) -> CaseResult:
+        """Count a case whose every field has its outcome, and commit the result with its messages.
+
+        Raises
+        ------
+        CaseStopped
+            The case is held, or a further field came meanwhile.
+        LeaseLost, DatabaseError
+        """
+        with self._database.reading() as work:
+            fields = work.analyses.results_of(case.case_id)
+            refused = work.fields.of_case(case.case_id, FieldState.QUARANTINED)
+            files = work.fields.quarantined_files(case.case_id)
+        related = relate_to_case([result.findings for result in fields])
+        fields = tuple(replace(result, findings=found) for result, found in zip(fields, related, strict=True))
+        counts = _counted(case, fields, refused=len(refused) + len(files))
+        if not counts.fields:
+            raise self._hold(case.case_id, HoldReason.FAILED_QUALITY, "no field of the case could be analysed")
+        body = summary_document(fields[-1].bundle, [_record_of(case, result) for result in fields], counts)
+        try:
+            return CaseResult(self._commit(case, owner, counts, fields[-1].bundle, body), fields, refused)
+        except PatientUnknown as error:
+            raise self._hold(case.case_id, HoldReason.NO_PATIENT, str(error)) from None
+
+    def _commit(
+        self, case: CaseView, owner: str, counts: CaseCounts, bundle: BundleId, body: Mapping[str, object]
+    ) -> ReportView:
+        now = self._clock()
+        with self._database.transaction(ACTOR) as work:
+            if work.cases.get(case.case_id).state is CaseState.OPEN:
+                raise CaseStopped(*_STOPPED[CaseState.OPEN])
+            work.cases.analysed(case.case_id, owner=owner)
+            report = work.reports.add(case.case_id, case.revision, owner=owner, counts=counts, bundle=bundle, body=body)
+            if report.new:
+                result = result_of(case, work.identities.get(case.case_id), counts, bundle, now, version("spheroflow"))
+                for name, profile in self._profiles.items():
+                    message = build_oru(result, profile, name)
+                    work.outbox.enqueue(
+                        case.case_id,
+                        case.revision,
+                        name,
+                        order_key=case.case_id,
+                        control_id=message.control_id,
+                        body=message.body,
+                    )
+        log.info("case reported", extra={"case": case.case_id, "revision": case.revision})
+        return report
+
+    def result(self, case_id: str) -> CaseResult | None:
+        """The latest result of a case, or None while there is none."""
+        with self._database.reading() as work:
+            reports = work.reports.of_case(case_id)
+            if not reports:
+                return None
+            refused = work.fields.of_case(case_id, FieldState.QUARANTINED)
+            return CaseResult(reports[-1], work.analyses.results_of(case_id), refused)
+
+    def pictures(self, case_id: str) -> dict[str, PictureView]:
+        """The overlays of a case by field."""
+        with self._database.reading() as work:
+            return {picture.field_id: picture for picture in work.reports.pictures_of(case_id)}
+
+    def _hold(self, case_id: str, reason: HoldReason, why: str) -> CaseStopped:
+        with self._database.transaction(ACTOR) as work:
+            work.cases.hold(case_id, reason)
+        log.warning("case held (%s): %s", reason, why, extra={"case": case_id})
+        return CaseStopped("Held", f"held ({reason}): {why}")
+
+
+def _counted(case: CaseView, fields: Sequence[FieldResult], *, refused: int) -> CaseCounts:
+    counts = count_case([result.findings for result in fields], um_per_pixel=case.acquisition.um_per_pixel)
+    if not refused:
+        return counts
+    files = "1 file" if refused == 1 else f"{refused} files"
+    said = f"{files} of the case could not be read and {'was' if refused == 1 else 'were'} put aside."
+    return replace(counts, limitations=(*counts.limitations, said))
+
+
+def _record_of(case: CaseView, result: FieldResult) -> FieldRecord:
+    field = result.field
+    return FieldRecord(
+        file=field.field_id,
+        sha256=field.sha256,
+        stored_width=field.width,
+        stored_height=field.height,
+        um_per_pixel=case.acquisition.um_per_pixel,
+        findings=result.findings,
+    )
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Write a picture so that a reader never meets half of it; it need not survive a power cut, it can be drawn anew."""
+    fresh = path.with_name(f"{path.name}.{os.getpid()}.part")
+    fresh.write_bytes(content)
+    fresh.replace(path)

@@ -1,0 +1,65 @@
+"""The flow `deliver`: what waits for one destination leaves; started by itself when there is something and it answers."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from prefect import flow, get_run_logger, task
+from prefect.artifacts import acreate_table_artifact
+from prefect.client.schemas import State
+from prefect.states import Completed, Failed
+
+from db.states import MessageState
+from db.views import MessageView
+from flows.run_support import TASK, interruptible, shown_safely
+from flows.run_texts import delivery_line, messages_table
+from flows.services import services
+
+BATCH = 100
+MOST_LISTED = 200
+
+
+@task(name="send messages", task_run_name="send what waits for {destination}", **TASK)
+async def send_messages(destination: str) -> tuple[MessageView, ...]:
+    """Send up to a batch of what is due."""
+    async with shown_safely():
+        sent = await asyncio.to_thread(services().senders[destination].drain, most=BATCH)
+    for message in sent:
+        get_run_logger().info("case %s %s", message.case_id, delivery_line(message))
+    return sent
+
+
+@flow(name="deliver", flow_run_name="deliver to {destination}", persist_result=False)
+async def deliver(destination: str) -> State[Any]:
+    """Send everything that is due at a destination.
+
+    Parameters
+    ----------
+    destination : str
+        Its name in the settings.
+    """
+    at_hand = services()
+    if destination not in at_hand.senders:
+        return Failed(message=f"no destination has this name; known are {', '.join(at_hand.senders) or 'none'}")
+    tried: list[MessageView] = []
+    async with interruptible(), shown_safely():
+        while not at_hand.stopping.is_set():
+            sent = await send_messages(destination)
+            tried += sent
+            if len(sent) < BATCH:
+                break
+        if tried:
+            await acreate_table_artifact(table=messages_table(tried[-MOST_LISTED:]), description="What was sent")
+    return _outcome(tried, at_hand.senders[destination].problem)
+
+
+def _outcome(tried: list[MessageView], problem: str | None) -> State[Any]:
+    delivered = sum(message.state is MessageState.DELIVERED for message in tried)
+    parked = sum(message.state is MessageState.PARKED for message in tried)
+    said = f"{delivered} of {len(tried)} messages were accepted"
+    if parked:
+        return Failed(name="Parked", message=f"{said}; {parked} were refused: a person must look")
+    if problem:
+        return Completed(name="Waiting", message=f"{said}; the destination cannot be reached now ({problem})")
+    return Completed(message=said if tried else "nothing was due")

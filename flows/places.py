@@ -1,0 +1,138 @@
+"""What lies where in the data folder."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+import socket
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from flows.errors import AlreadyRunning, ServiceError
+from flows.settings import Settings
+
+LOCK_SECONDS = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """The folders and files of one data folder; nothing here is named after a patient or an order."""
+
+    data: Path
+    incoming: Path
+
+    @property
+    def store(self) -> Path:
+        """Accepted images, named by their content."""
+        return self.data / "store"
+
+    @property
+    def quarantine(self) -> Path:
+        """Refused files with the reason."""
+        return self.data / "quarantine"
+
+    @property
+    def pictures(self) -> Path:
+        """Overlays; they can be drawn anew."""
+        return self.data / "pictures"
+
+    @property
+    def prefect(self) -> Path:
+        """Prefect's home."""
+        return self.data / "prefect"
+
+    @property
+    def logs(self) -> Path:
+        """What the child processes print."""
+        return self.data / "logs"
+
+    @property
+    def taken(self) -> Path:
+        """What was taken from a share where nothing can be moved."""
+        return self.data / "taken.jsonl"
+
+    def make(self) -> None:
+        """Make the folders, for the service's user only.
+
+        Raises
+        ------
+        ServiceError
+        """
+        try:
+            self.data.mkdir(mode=0o750, parents=True, exist_ok=True)
+            for folder in (self.store, self.quarantine, self.pictures, self.prefect, self.logs):
+                folder.mkdir(mode=0o750, exist_ok=True)
+            self.incoming.mkdir(mode=0o770, parents=True, exist_ok=True)
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+            raise ServiceError(
+                f"the data folder cannot be made ({reason}); see [paths] data and [folder] path"
+            ) from None
+
+    def worker_name(self) -> str:
+        """Name of the worker on this data folder, the same after every restart, different on every machine."""
+        file = self.data / "worker"
+        if not file.exists():
+            fresh = file.with_suffix(".part")
+            fresh.write_text(f"{socket.gethostname().split('.')[0][:40]}-{secrets.token_hex(3)}\n", encoding="utf-8")
+            fresh.replace(file)
+        return file.read_text(encoding="utf-8").strip()
+
+
+def places_of(settings: Settings) -> Places:
+    """Places of these settings."""
+    return Places(settings.data, settings.incoming)
+
+
+class DataLock:
+    """One service a data folder.
+
+    The children inherit the descriptor: as long as one of a killed service still lives, the next service waits, so that
+    it never meets the old one's processes or ports.
+    """
+
+    def __init__(self, data: Path, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._path = data / "service.lock"
+        self._clock = clock
+        self.descriptor = -1
+
+    def acquire(self, seconds: float = LOCK_SECONDS) -> None:
+        """Wait for the lock.
+
+        Raises
+        ------
+        AlreadyRunning
+        """
+        self.descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        end = self._clock() + seconds
+        while True:
+            try:
+                fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except OSError:
+                if self._clock() >= end:
+                    self.release()
+                    raise AlreadyRunning(
+                        "another `sphero up` works on this data folder; stop it first, or set [paths] data to another one"
+                    ) from None
+            time.sleep(0.1)
+
+    def release(self) -> None:
+        """Give the lock back."""
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+            self.descriptor = -1
+
+    def __enter__(self) -> Self:
+        self.acquire()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.release()

@@ -1,0 +1,250 @@
+"""The flow `process-case`: one case from its fields to the acknowledged result."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from collections.abc import AsyncIterator, Sequence
+from contextlib import ExitStack, asynccontextmanager
+from typing import Any
+
+from prefect import flow, get_run_logger, task
+from prefect.artifacts import acreate_image_artifact, acreate_markdown_artifact, acreate_table_artifact
+from prefect.client.schemas import State
+from prefect.exceptions import PrefectSignal
+from prefect.states import Completed, Failed
+
+from db.errors import DatabaseError, IllegalMove
+from db.states import FieldState, MessageState
+from db.views import CaseView, FieldView, MessageView
+from flows.analyse import CaseResult
+from flows.deliver import DONE
+from flows.errors import CaseStopped, FieldFatal, FieldRefused
+from flows.log import tell
+from flows.run_support import OUTSIDE, TASK, interruptible, shown_safely
+from flows.run_texts import counts_table, delivery_line, field_line, percentage, summary_markdown
+from flows.services import services
+from sphero_core.scale import case_cell_diameter
+
+log = logging.getLogger(__name__)
+
+AT_ONCE = 3  # fields of a case under way: two in the model process, one whose result is being recorded
+EACH_BY_ITSELF = 8  # up to so many fields each has its own task
+MOST_GROUPS = 5  # more fields than that are analysed in so many tasks
+
+
+@task(name="read fields", **TASK)
+async def read_fields(case: CaseView, fields: Sequence[FieldView]) -> float | None:
+    """Measure how large the red cells of a case are."""
+    work, model = services().work, services().model
+    async with shown_safely():
+        futures = [asyncio.wrap_future(model.measure(work.task(case, field))) for field in fields]
+        measured = await asyncio.gather(*futures, return_exceptions=True)
+        for outcome in measured:
+            if isinstance(outcome, BaseException) and not isinstance(outcome, FieldRefused | FieldFatal):
+                raise outcome
+        sizes = [outcome for outcome in measured if not isinstance(outcome, BaseException)]
+        diameter = case_cell_diameter(sizes)
+    found = "no red cells to measure" if diameter is None else f"red cells are {diameter:.0f} pixels wide"
+    get_run_logger().info("%d of %d fields can be read; %s", len(sizes), len(fields), found)
+    return diameter
+
+
+@task(name="analyse fields", task_run_name="{label}", **TASK)
+async def analyse_fields(
+    label: str,  # noqa: ARG001  # names the task run
+    case: CaseView,
+    fields: Sequence[FieldView],
+    diameter: float | None,
+) -> State[Any]:
+    """Find and record the cells of fields."""
+    refusals = []
+    async with shown_safely():
+        for field in fields:
+            refusal = await _analyse(case, field, diameter)
+            if refusal:
+                refusals.append(refusal)
+    if refusals:
+        return Completed(name="Quarantined", message="; ".join(refusals))
+    return Completed()
+
+
+@task(name="record result", **TASK)
+async def record_result(case: CaseView, owner: str) -> None:
+    """Commit the result together with the messages that tell it."""
+    async with shown_safely():
+        result = await asyncio.to_thread(services().work.report, case, owner)
+    get_run_logger().info("%s", percentage(result.report.counts))
+
+
+@task(name="deliver result", **TASK)
+async def deliver_result(case_id: str, revision: int) -> State[Any]:
+    """Send the messages of a case and wait for the answers."""
+    async with shown_safely():
+        messages = await _delivered(case_id, revision)
+    for message in messages:
+        get_run_logger().info("%s", delivery_line(message))
+    return _delivery_state(messages)
+
+
+@flow(name="process-case", flow_run_name="case {case_id}, version {revision}", persist_result=False)
+async def process_case(case_id: str, revision: int = 1) -> State[Any]:
+    """Analyse the fields of a case, record the result, and deliver it.
+
+    Parameters
+    ----------
+    case_id : str
+        Our own id of the case, as `sphero case list` shows it.
+    revision : int
+        Version of the report that is wanted.
+    """
+    async with interruptible(), shown_safely():
+        with ExitStack() as expecting:
+            for sender in services().senders.values():
+                expecting.enter_context(sender.expecting())
+            try:
+                await _analyse_case(case_id)
+            except CaseStopped as stopped:
+                if stopped.outcome != "Reported":
+                    state = Failed if stopped.outcome == "Held" else Completed
+                    return state(name=stopped.outcome, message=str(stopped))
+            delivery: State[Any] = await deliver_result(case_id, revision, return_state=True)  # type: ignore[misc]
+        await _show(case_id)
+    return State(type=delivery.type, name=delivery.name, message=delivery.message)
+
+
+async def _analyse_case(case_id: str) -> None:
+    owner = f"{services().owner}/{uuid.uuid4().hex[:12]}"
+    case = await asyncio.to_thread(services().work.claim, case_id, owner)
+    async with _leased(case, owner):
+        fields = await asyncio.to_thread(services().work.fields, case.case_id)
+        waiting = [field for field in fields if field.state is FieldState.ACCEPTED]
+        if waiting:
+            diameter = await read_fields(case, fields)
+            places = asyncio.Semaphore(AT_ONCE)
+
+            async def one(label: str, group: Sequence[FieldView]) -> None:
+                async with places:
+                    await analyse_fields(label, case, group, diameter)
+
+            await _all_or_first_fault([one(label, group) for label, group in groups_of(waiting, len(fields))])
+        await record_result(case, owner)
+
+
+def groups_of(fields: Sequence[FieldView], total: int) -> list[tuple[str, tuple[FieldView, ...]]]:
+    """Fields by task, each with the task's name; few tasks however many fields."""
+    first = total - len(fields) + 1
+    if len(fields) <= EACH_BY_ITSELF:
+        return [(f"analyse field {first + place} of {total}", (field,)) for place, field in enumerate(fields)]
+    size = -(-len(fields) // MOST_GROUPS)
+    groups = []
+    for start in range(0, len(fields), size):
+        group = tuple(fields[start : start + size])
+        begin = first + start
+        groups.append((f"analyse fields {begin} to {begin + len(group) - 1} of {total}", group))
+    return groups
+
+
+async def _analyse(case: CaseView, field: FieldView, diameter: float | None) -> str | None:
+    """Analyse and record one field; gives the reason where it is refused."""
+    work, model = services().work, services().model
+    try:
+        analysed = await asyncio.wrap_future(model.analyse(work.task(case, field), diameter))
+        bundle = await asyncio.to_thread(model.wait_ready, 60.0)
+        picture = await asyncio.to_thread(work.record, field, bundle, analysed)
+    except (FieldRefused, FieldFatal) as refusal:
+        await asyncio.to_thread(work.refuse, field, str(refusal))
+        get_run_logger().warning("a field is put aside: %s", refusal)
+        return str(refusal)
+    get_run_logger().info("%s", field_line(analysed.findings))
+    if picture is not None:
+        await acreate_image_artifact(
+            image_url=f"{services().picture_url}/{picture.picture_id}", description=field_line(analysed.findings)
+        )
+    return None
+
+
+async def _delivered(case_id: str, revision: int) -> tuple[MessageView, ...]:
+    """Drain every destination once, and give the messages of this version as they stand then."""
+    for sender in services().senders.values():
+        await asyncio.to_thread(sender.drain)
+
+    database = services().database
+
+    def read() -> tuple[MessageView, ...]:
+        with database.reading() as work:
+            return tuple(message for message in work.outbox.of_case(case_id) if message.revision == revision)
+
+    return await asyncio.to_thread(read)
+
+
+def _delivery_state(messages: Sequence[MessageView]) -> State[Any]:
+    if not messages:
+        return Completed(name="Recorded", message="no destination is set; the result is recorded here")
+    said = "; ".join(delivery_line(message).removeprefix("- ") for message in messages)
+    if any(message.state is MessageState.PARKED for message in messages):
+        return Failed(name="Parked", message=said)
+    if all(message.state in DONE for message in messages):
+        return Completed(name="Delivered", message=said)
+    return Completed(name="Waiting", message=f"recorded; the message waits and will be delivered by itself: {said}")
+
+
+async def _show(case_id: str) -> None:
+    """Put table and summary of a reported case into Prefect."""
+    at_hand, url = services(), services().picture_url
+
+    def read() -> tuple[CaseResult | None, dict[str, Any], tuple[MessageView, ...]]:
+        with at_hand.database.reading() as work:
+            messages = work.outbox.of_case(case_id)
+        return at_hand.work.result(case_id), at_hand.work.pictures(case_id), messages
+
+    result, pictures, messages = await asyncio.to_thread(read)
+    if result is None:
+        return
+    mine = [message for message in messages if message.revision == result.report.revision]
+    await acreate_table_artifact(table=counts_table(result, pictures, url), description="Counts by field")
+    await acreate_markdown_artifact(
+        markdown=summary_markdown(result, mine, pictures, url), description="The case on one page"
+    )
+
+
+async def _all_or_first_fault(steps: Sequence[Any]) -> None:
+    """Run all; a fault of one does not stop the others, whose work then needs no repetition."""
+    outcomes = await asyncio.gather(*steps, return_exceptions=True)
+    faults = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
+    if faults:
+        raise faults[0]
+
+
+@asynccontextmanager
+async def _leased(case: CaseView, owner: str) -> AsyncIterator[None]:
+    """Keep the lease of a case alive; give it back when the work ends before the case is reported."""
+    work = services().work
+
+    async def keep() -> None:
+        while True:
+            await asyncio.sleep(work.lease_seconds / 4)
+            try:
+                if not await asyncio.to_thread(work.renew, case.case_id, owner):
+                    return
+            except DatabaseError as error:
+                log.warning("a lease was not renewed: %s", tell(error), extra={"case": case.case_id})
+
+    keeper = asyncio.create_task(keep())
+    spent = True
+    try:
+        yield
+    except (*OUTSIDE, asyncio.CancelledError, PrefectSignal):
+        spent = False
+        raise
+    finally:
+        keeper.cancel()
+        await _give_back(case.case_id, owner, spent=spent)
+
+
+async def _give_back(case_id: str, owner: str, *, spent: bool) -> None:
+    try:
+        await asyncio.shield(asyncio.to_thread(services().work.give_back, case_id, owner, spent=spent))
+    except (DatabaseError, IllegalMove) as error:
+        log.warning("a lease was not given back and will run out: %s", tell(error), extra={"case": case_id})

@@ -1,0 +1,129 @@
+"""What the worker asks of Prefect's API about runs: make them, find them, put them right.
+
+Our database is the truth; Prefect shows. A run killed together with its process stays "Running" there for ever, so each
+run carries the name of the worker that executes it, and that worker puts its own old runs right when it starts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from uuid import UUID
+
+from prefect.client.orchestration import PrefectClient
+from prefect.client.schemas import FlowRun, State
+from prefect.client.schemas.filters import (
+    FlowRunFilter,
+    FlowRunFilterDeploymentId,
+    FlowRunFilterId,
+    FlowRunFilterState,
+    FlowRunFilterStateType,
+)
+from prefect.client.schemas.objects import StateType
+from prefect.states import AwaitingRetry, Cancelled, Crashed
+
+from flows.deployments import DELIVER, PROCESS_CASE, WATCH_FOLDER
+
+PAGE = 200
+_UNDER_WAY = [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING]
+
+
+class Runs:
+    """Runs of our deployments.
+
+    Parameters
+    ----------
+    client : PrefectClient
+    deployments : mapping of str to UUID
+        Ids by name.
+    worker : str
+        Name of this worker.
+    """
+
+    def __init__(self, client: PrefectClient, deployments: Mapping[str, UUID], worker: str) -> None:
+        self._client = client
+        self._deployments = deployments
+        self._worker = worker
+
+    def name_of(self, run: FlowRun) -> str | None:
+        """Which deployment a run belongs to; None for one that is not ours."""
+        return next((name for name, id_ in self._deployments.items() if id_ == run.deployment_id), None)
+
+    async def for_case(self, case_id: str, revision: int) -> FlowRun:
+        """The one run of a version of a case: made, or found where it was made before."""
+        return await self._client.create_flow_run_from_deployment(
+            self._deployments[PROCESS_CASE],
+            parameters={"case_id": case_id, "revision": revision},
+            name=f"case {case_id}, version {revision}",
+            idempotency_key=f"{case_id}:{revision}",
+        )
+
+    async def deliver(self, destination: str) -> FlowRun:
+        """A new run that delivers."""
+        return await self._client.create_flow_run_from_deployment(
+            self._deployments[DELIVER], parameters={"destination": destination}, name=f"deliver to {destination}"
+        )
+
+    async def watch(self) -> FlowRun | None:
+        """A new run that watches the folder; None while one is scheduled or under way, or the deployment is paused."""
+        deployment = await self._client.read_deployment(self._deployments[WATCH_FOLDER])
+        if deployment.paused or await self._read(
+            [WATCH_FOLDER], [StateType.SCHEDULED, StateType.RUNNING, StateType.PENDING], limit=1
+        ):
+            return None
+        return await self._client.create_flow_run_from_deployment(self._deployments[WATCH_FOLDER], name="watch folder")
+
+    async def claimed(self, run: FlowRun) -> None:
+        """Write on a run which worker executes it."""
+        await self._client.update_flow_run(run.id, infrastructure_pid=self._worker)
+
+    async def cancelling(self, ids: Collection[UUID]) -> list[UUID]:
+        """Which of these runs a person wants to end."""
+        chosen = FlowRunFilter(
+            id=FlowRunFilterId(any_=list(ids)),
+            state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.CANCELLING])),
+        )
+        return [run.id for run in await self._client.read_flow_runs(flow_run_filter=chosen, limit=PAGE)]
+
+    async def by_id(self, ids: Sequence[UUID]) -> list[FlowRun]:
+        """These runs as they stand; at most a page of them."""
+        return await self._client.read_flow_runs(
+            flow_run_filter=FlowRunFilter(id=FlowRunFilterId(any_=list(ids[:PAGE]))), limit=PAGE
+        )
+
+    async def again(self, run_id: UUID, why: str) -> None:
+        """Let a run of a case be executed once more: the same run, not another one."""
+        await self._set(run_id, AwaitingRetry(message=why))
+
+    async def cancelled(self, run_id: UUID) -> None:
+        """End a run that a person cancelled."""
+        await self._set(run_id, Cancelled(message="cancelled by a person"))
+
+    async def crashed(self, run_id: UUID, why: str) -> None:
+        """End a run that nobody executes any more."""
+        await self._set(run_id, Crashed(message=why))
+
+    async def put_right(self) -> list[UUID]:
+        """Put right what this worker executed when it was killed; gives the runs of cases that go on."""
+        again = []
+        for run in await self._read(list(self._deployments), _UNDER_WAY, limit=PAGE):
+            mine = (run.infrastructure_pid or self._worker) == self._worker
+            if not mine or run.state is None:
+                continue
+            if run.state.type is StateType.CANCELLING:
+                await self.cancelled(run.id)
+            elif self.name_of(run) == PROCESS_CASE:
+                await self.again(run.id, "the service was started anew")
+                again.append(run.id)
+            else:
+                await self.crashed(run.id, "the service ended while this run was under way; another one follows")
+        return again
+
+    async def _read(self, names: Sequence[str], states: list[StateType], *, limit: int) -> list[FlowRun]:
+        chosen = FlowRunFilter(
+            deployment_id=FlowRunFilterDeploymentId(any_=[self._deployments[name] for name in names]),
+            state=FlowRunFilterState(type=FlowRunFilterStateType(any_=states)),
+        )
+        return await self._client.read_flow_runs(flow_run_filter=chosen, limit=limit)
+
+    async def _set(self, run_id: UUID, state: State) -> None:
+        await self._client.set_flow_run_state(run_id, state, force=True)

@@ -1,0 +1,290 @@
+"""The service of one machine: starts every part in its order, keeps it alive, ends it cleanly.
+
+    lock on the data folder -> database brought up to date -> our tables put in order -> Prefect server, model, HTTP
+    -> worker (intake and cases) -> courier (delivery)
+
+Nothing is accepted or sent before our tables are in order. Prefect server and model are processes of their own and end
+with this one, however it ends; everything else is threads here.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from db.errors import DatabaseError
+from flows.courier import Courier
+from flows.deliver import Sender
+from flows.errors import PortTaken, PrefectUnavailable, ServiceError
+from flows.model_process import ModelProcess
+from flows.pictures import HttpServer, make_app
+from flows.places import DataLock, places_of
+from flows.prefect_environment import SERVER_HOST, client_environment, server_environment
+from flows.prefect_server import PrefectServer, answers
+from flows.recover import recover
+from flows.settings import Settings
+from flows.wiring import (
+    EngineChoice,
+    chosen_engine,
+    make_database,
+    make_model,
+    make_senders,
+    make_services,
+    make_staging,
+)
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from flows.services import Services
+    from flows.worker import Worker
+
+log = logging.getLogger(__name__)
+
+PREFECT_SECONDS = 180.0
+MODEL_SECONDS = 240.0
+WATCH_SECONDS = 0.5
+HEALTH_SECONDS = 10.0
+MOST_SILENT = 6  # looks in a row at a server that lives and does not answer, before it is begun anew
+LONGEST_BACKOFF = 30.0
+KEPT_OUTPUT = 4 * 1024 * 1024
+
+Step = Callable[[str], None]
+
+
+@dataclass(slots=True)
+class _Restarts:
+    """When a part may be begun anew."""
+
+    failures: int = 0
+    not_before: float = 0.0
+
+    def failed(self, now: float) -> None:
+        self.failures += 1
+        self.not_before = now + min(2.0 ** (self.failures - 1), LONGEST_BACKOFF)
+
+
+class Service:
+    """Everything that `sphero up` runs.
+
+    Parameters
+    ----------
+    settings : Settings
+    engine : EngineChoice or None
+        What the model process loads; the bundle of the settings by default.
+    clock : callable
+        Monotonic seconds.
+    """
+
+    def __init__(
+        self, settings: Settings, *, engine: EngineChoice | None = None, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self.settings = settings
+        self.places = places_of(settings)
+        self.database = make_database(settings)
+        self._engine = engine or chosen_engine(settings)
+        self._clock = clock
+        self._lock = DataLock(settings.data)
+        self._staging = make_staging(self.places)
+        self._restarts = {"prefect": _Restarts(), "worker": _Restarts()}
+        self._silent = 0
+        self._asked_at = 0.0
+        self._owner = ""
+        self._senders: dict[str, Sender] = {}
+        self._model: ModelProcess | None = None
+        self._prefect: PrefectServer | None = None
+        self._worker: Worker | None = None
+        self._http: HttpServer | None = None
+        self._courier: Courier | None = None
+
+    # ------------------------------------------------------------------------------------------------------------ start
+    def start(self, step: Step = lambda _: None) -> None:
+        """Start everything; on return the service is ready.
+
+        Parameters
+        ----------
+        step : callable
+            Told what is being waited for.
+
+        Raises
+        ------
+        ServiceError, PrefectUnavailable, ModelUnavailable, DatabaseError, IntegrationError
+            What was started is stopped again.
+        """
+        try:
+            self._start(step)
+        except BaseException:
+            self.stop()
+            raise
+
+    def _start(self, step: Step) -> None:
+        self.places.make()
+        self._lock.acquire()
+        self._check_ports()
+        name = self.places.worker_name()
+        self._owner = f"{name}/"
+        step("database")
+        self.database.upgrade()
+        recover(self.database, self._staging, self._owner)
+        self._senders = make_senders(self.settings, self.database, f"{name}/sender")
+        for output in self.places.logs.glob("*.log"):
+            if output.stat().st_size > KEPT_OUTPUT:
+                output.replace(output.with_suffix(".log.old"))
+        model = self._model = make_model(self._engine, self.places, (self._lock.descriptor,))
+        model.start()
+        self._start_prefect()
+        app = make_app(self.database, self.places.pictures, self.readiness)
+        self._http = HttpServer(app, self.settings.http.host, self.settings.http.port)
+        self._http.start()
+        step("Prefect server")
+        self._wait_for_prefect()
+        step("worker")
+        os.environ.update(client_environment(self.settings))  # before Prefect is imported for the first time
+        self._start_worker(model).wait_ready(PREFECT_SECONDS)
+        step("model")
+        model.wait_ready(MODEL_SECONDS)
+        self._courier = Courier(self._senders.values(), self._deliver)
+        self._courier.start()
+
+    def _check_ports(self) -> None:
+        wanted = [(self.settings.http.host, self.settings.http.port, "[http] port")]
+        if self.settings.embedded_prefect:
+            wanted.append((SERVER_HOST, self.settings.prefect.port, "[prefect] port"))
+        for host, port, key in wanted:
+            family = socket.AF_INET6 if ":" in host else socket.AF_INET
+            try:
+                socket.create_server((host, port), family=family).close()
+            except OSError as error:
+                reason = error.strerror or type(error).__name__
+                raise PortTaken(f"{host}:{port} cannot be listened on ({reason}); see {key}") from None
+
+    def _start_prefect(self) -> None:
+        if not self.settings.embedded_prefect:
+            return
+        self._prefect = PrefectServer(
+            self.settings.prefect.port,
+            server_environment(self.settings),
+            output=self.places.logs / "prefect.log",
+            inherit=(self._lock.descriptor,),
+        )
+        self._prefect.start()
+
+    def _wait_for_prefect(self) -> None:
+        end = self._clock() + PREFECT_SECONDS
+        while not answers(self.settings.prefect_api_url):
+            if self._prefect is not None and self._prefect.pid is None:
+                raise ServiceError(f"the Prefect server ended; see {self.places.logs / 'prefect.log'}")
+            if self._clock() >= end:
+                raise PrefectUnavailable(
+                    f"Prefect does not answer at {self.settings.prefect_api_url}; see [prefect] api_url and port"
+                )
+            time.sleep(0.1)
+
+    def _start_worker(self, model: ModelProcess) -> Worker:
+        from flows.worker import Worker
+
+        def services(stopping: asyncio.Event, nudge: Callable[[], None]) -> Services:
+            return make_services(
+                self.settings,
+                self.places,
+                database=self.database,
+                staging=self._staging,
+                model=model,
+                senders=self._senders,
+                owner=self._owner + "worker",
+                stopping=stopping,
+                nudge=nudge,
+            )
+
+        self._worker = Worker(self.places.worker_name(), services, watch=self.settings.folder.enabled)
+        self._worker.start()
+        return self._worker
+
+    def _deliver(self, destination: str) -> None:
+        if self._worker is not None:
+            self._worker.deliver(destination)
+
+    # ------------------------------------------------------------------------------------------------------------ watch
+    def watch(self, stop: threading.Event) -> None:
+        """Keep every part alive until `stop` is set.
+
+        Raises
+        ------
+        ServiceError
+            A part ended that cannot be begun anew here.
+        """
+        while not stop.wait(WATCH_SECONDS):
+            self._watch_prefect()
+            self._watch_worker()
+            if self._http is not None and not self._http.alive:
+                raise ServiceError("the HTTP server ended; start the service anew")
+
+    def _watch_prefect(self) -> None:
+        server, restarts, now = self._prefect, self._restarts["prefect"], self._clock()
+        if server is None:
+            return
+        if server.pid is not None and now - self._asked_at >= HEALTH_SECONDS:
+            self._asked_at = now
+            self._silent = 0 if server.answers else self._silent + 1
+            if not self._silent:
+                restarts.failures = 0
+        if server.pid is not None and self._silent < MOST_SILENT:
+            return
+        if now >= restarts.not_before:
+            log.warning("the Prefect server %s; it is begun anew", "ended" if server.pid is None else "does not answer")
+            restarts.failed(now)
+            self._silent = 0
+            server.stop()
+            server.start()
+
+    def _watch_worker(self) -> None:
+        worker, restarts, now = self._worker, self._restarts["worker"], self._clock()
+        if worker is None or self._model is None or worker.alive or now < restarts.not_before:
+            return
+        restarts.failed(now)
+        if answers(self.settings.prefect_api_url):
+            log.warning("the worker ended; it is begun anew")
+            self._start_worker(self._model)
+
+    def readiness(self) -> dict[str, str | None]:
+        """Each part with what is wrong with it."""
+        worker, model = self._worker, self._model
+        prefect = None if answers(self.settings.prefect_api_url) else "does not answer"
+        return {
+            "database": self._database_problem(),
+            "prefect": prefect,
+            "worker": None if worker is not None and worker.ready else "not ready",
+            "model": None if model is not None and model.ready else (model and model.problem) or "is being loaded",
+        }
+
+    def _database_problem(self) -> str | None:
+        try:
+            with self.database.reading() as work:
+                work.audit.head()
+        except DatabaseError as error:
+            return str(error)
+        return None
+
+    # ------------------------------------------------------------------------------------------------------------- stop
+    def stop(self) -> None:
+        """End everything, also what was only half started."""
+        for sender in self._senders.values():
+            sender.stop()
+        if self._courier is not None:
+            self._courier.stop(0.5)
+        if self._worker is not None:
+            self._worker.stop()
+        if self._model is not None:
+            self._model.stop()
+        if self._http is not None:
+            self._http.stop()
+        if self._prefect is not None:
+            self._prefect.stop()
+        self.database.close()
+        self._lock.release()

@@ -1,0 +1,168 @@
+"""Every adapter, built from the settings: the only place that knows which class is used where."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from db.context import utc_now
+from db.session import Database
+from flows.analyse import CaseWork
+from flows.completion import Completion
+from flows.deliver import Sender
+from flows.intake import Intake
+from flows.model_process import ModelProcess
+from flows.places import Places
+from flows.services import Services
+from flows.settings import Destination, Settings
+from integrations.folder.memory import FileMemory
+from integrations.folder.scanner import Scanner
+from integrations.folder.staging import Staging
+from integrations.hl7.escape import Charset
+from integrations.hl7.mllp import Endpoint, MllpClient
+from integrations.hl7.profile import Profile
+from sphero_core.bundle import resolve_bundle
+from sphero_core.image import DEFAULT_LIMITS, probe_image
+from sphero_core.types import ImageInfo
+
+LEASE_MARGIN = 30.0
+REAL_ENGINE = "flows.model_engine:load_engine"
+
+
+@dataclass(frozen=True, slots=True)
+class EngineChoice:
+    """Which engine the model process loads, and with what argument."""
+
+    factory: str
+    argument: str
+
+
+def chosen_engine(settings: Settings) -> EngineChoice:
+    """The real engine with the bundle of the settings."""
+    return EngineChoice(REAL_ENGINE, str(resolve_bundle(settings.model.bundle)))
+
+
+def make_database(settings: Settings) -> Database:
+    """Our database; nothing is opened yet."""
+    return Database(settings.database.url)
+
+
+def make_staging(places: Places) -> Staging:
+    """From the watched folder into our store."""
+    return Staging(
+        incoming=places.incoming,
+        store=places.store,
+        quarantine=places.quarantine,
+        inspect=probe_image,
+        max_bytes=DEFAULT_LIMITS.max_bytes,
+    )
+
+
+def make_model(engine: EngineChoice, places: Places, inherit: tuple[int, ...] = ()) -> ModelProcess:
+    """The model process, not started."""
+    return ModelProcess(engine.factory, engine.argument, output=places.logs / "model.log", inherit=inherit)
+
+
+def make_profile(settings: Settings, destination: Destination) -> Profile:
+    """How messages for a destination are written."""
+    values = destination.profile
+    return Profile(
+        sending_application=settings.hl7.sending_application,
+        sending_facility=settings.hl7.sending_facility or settings.site.name,
+        receiving_application=values.receiving_application,
+        receiving_facility=values.receiving_facility,
+        processing_id=values.processing_id,
+        charset=Charset(values.charset),
+        equipment=values.equipment,
+        identifier_type=values.identifier_type,
+        unverified_status=values.unverified_status,
+        accession_fields=values.accession_fields,
+    )
+
+
+def make_endpoint(destination: Destination) -> Endpoint:
+    """Where a destination listens."""
+    return Endpoint(destination.name, destination.host, destination.port, ack_timeout=destination.ack_timeout_seconds)
+
+
+def make_senders(settings: Settings, database: Database, owner: str) -> dict[str, Sender]:
+    """One sender for each destination."""
+    senders = {}
+    for destination in settings.hl7.destination:
+        endpoint = make_endpoint(destination)
+        longest = endpoint.connect_timeout + endpoint.send_timeout + endpoint.ack_timeout
+        senders[destination.name] = Sender(
+            name=destination.name,
+            database=database,
+            client=MllpClient(endpoint),
+            policy=make_profile(settings, destination).ack_policy,
+            owner=owner,
+            lease_seconds=longest + destination.gap_seconds + LEASE_MARGIN,
+            clock=utc_now,
+            gap_seconds=destination.gap_seconds,
+        )
+    return senders
+
+
+def make_services(
+    settings: Settings,
+    places: Places,
+    *,
+    database: Database,
+    staging: Staging,
+    model: ModelProcess,
+    senders: Mapping[str, Sender],
+    owner: str,
+    stopping: asyncio.Event,
+    nudge: Callable[[], None],
+) -> Services:
+    """What the flows work with."""
+    memory = FileMemory(places.taken)
+    stable = settings.folder.stable_seconds
+    scanner = Scanner(places.incoming, stable_seconds=stable, clock=time.monotonic, memory=memory)
+    intake = Intake(
+        incoming=places.incoming,
+        store=places.store,
+        database=database,
+        scanner=scanner,
+        staging=staging,
+        memory=memory,
+        page_info=_page_info,
+    )
+    completion = Completion(
+        database=database,
+        intake=intake,
+        quiet_seconds=settings.folder.quiet_seconds,
+        time_zone=settings.time_zone,
+        clock=utc_now,
+    )
+    work = CaseWork(
+        database=database,
+        store=places.store,
+        pictures=places.pictures,
+        profiles={destination.name: make_profile(settings, destination) for destination in settings.hl7.destination},
+        pixel_aspect=settings.folder.pixel_aspect,
+        clock=functools.partial(datetime.now, settings.time_zone),
+    )
+    return Services(
+        database=database,
+        intake=intake,
+        completion=completion,
+        work=work,
+        model=model,
+        senders=senders,
+        owner=owner,
+        picture_url=f"{settings.http_url}/pictures",
+        scan_seconds=settings.folder.scan_seconds,
+        stopping=stopping,
+        nudge=nudge,
+    )
+
+
+def _page_info(path: Path, page: int) -> ImageInfo:
+    return probe_image(path, frame=page)
