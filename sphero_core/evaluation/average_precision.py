@@ -96,7 +96,8 @@ def average_precision(images: Sequence[Ranked]) -> tuple[Figures, tuple[Matches,
     if precision.min() < 0:  # COCOeval's sign for a class that no image holds
         figures = Figures(None, None, None)
     else:
-        figures = Figures(float(precision.mean()), float(precision[0].mean()), float(recall.mean()))
+        # COCOeval adds an epsilon to each denominator; rounding takes it away.
+        figures = Figures(*(round(float(values.mean()), 9) for values in (precision, precision[0], recall)))
     by_image = {entry["image_id"]: entry for entry in evaluation.evalImgs if entry is not None}
     return figures, tuple(_matches(by_image.get(index + 1), image) for index, image in enumerate(images))
 
