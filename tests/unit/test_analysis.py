@@ -73,7 +73,7 @@ def test_no_cell_is_lost_or_doubled_at_a_seam(width: int, height: int, diameter:
             assert cell.mask[-1].any()
             assert cell.mask[:, 0].any()
             assert cell.mask[:, -1].any()
-            assert cell.mask.sum() == pytest.approx(np.pi * diameter**2 / 4, rel=0.12)
+            assert cell.mask.sum() == pytest.approx(np.pi * diameter**2 / 4, rel=0.16)
 
 
 def test_cells_cut_by_the_edge_are_flagged() -> None:
