@@ -140,7 +140,7 @@ def call_cells(found: list[Found], thresholds: Thresholds, image: FieldImage, sc
     list of Cell
         No two with a mask IoU above `SAME_CELL_IOU`, sorted by place.
     """
-    called = []
+    called: list[Cell] = []
     for candidate in sorted(found, key=_certainty, reverse=True):
         decision = _decide(candidate.probabilities, thresholds)
         if decision is None:
@@ -170,16 +170,12 @@ def _decide(
             return CellClass.SPHEROCYTE, spherocyte, red
         return CellClass.RBC, rbc, red
     cell_class, score, threshold = (
-        (CellClass.PLATELET, platelet, thresholds.platelet)
-        if platelet >= wbc
-        else (CellClass.WBC, wbc, thresholds.wbc)
+        (CellClass.PLATELET, platelet, thresholds.platelet) if platelet >= wbc else (CellClass.WBC, wbc, thresholds.wbc)
     )
     return (cell_class, score, red) if score >= threshold else None
 
 
-def _paste(
-    candidate: Found, decision: tuple[CellClass, float, float], image: FieldImage, margin: float
-) -> Cell | None:
+def _paste(candidate: Found, decision: tuple[CellClass, float, float], image: FieldImage, margin: float) -> Cell | None:
     """Draw a candidate's mask at field resolution; None if nothing of it lies in the field."""
     x0, y0, x1, y1 = candidate.box
     left, top = max(0, int(np.floor(x0))), max(0, int(np.floor(y0)))

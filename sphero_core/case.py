@@ -118,9 +118,7 @@ def analyse_case(
             records.append(FieldRecord(source.label, digest, None, None, source.um_per_pixel, None, str(error)))
             continue
         records.append(
-            FieldRecord(
-                source.label, digest, image.stored_width, image.stored_height, source.um_per_pixel, findings
-            )
+            FieldRecord(source.label, digest, image.stored_width, image.stored_height, source.um_per_pixel, findings)
         )
         if on_field is not None:
             on_field(source, image, findings)

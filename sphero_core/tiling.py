@@ -7,6 +7,7 @@ part, so that a cell on a seam is whole in the tile that answers for it.
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 
@@ -115,7 +116,7 @@ def _starts(length: int, window: int, count: int) -> list[int]:
 
 def _owned(starts: list[int], window: int) -> list[tuple[float, float]]:
     """The part of each window it answers for: to the middle of each overlap, and a margin beyond."""
-    seams = [(a + window + b) / 2 for a, b in zip(starts, starts[1:], strict=False)]
+    seams = [(a + window + b) / 2 for a, b in itertools.pairwise(starts)]
     low = [-math.inf, *(s - SEAM_MARGIN for s in seams)]
     high = [*(s + SEAM_MARGIN for s in seams), math.inf]
     return list(zip(low, high, strict=True))

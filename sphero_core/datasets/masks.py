@@ -59,7 +59,7 @@ def foreground(rgb: NDArray[np.uint8]) -> NDArray[np.bool_]:
     level = otsu + TOWARDS_BACKGROUND * (bright - otsu)
     dark = (flat8 < level).astype(np.uint8)
     dark = cv2.morphologyEx(dark, cv2.MORPH_OPEN, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (3, 3)))
-    return _fill_holes(dark)
+    return _fill_holes(np.asarray(dark, np.uint8))
 
 
 def masks_from_boxes(rgb: NDArray[np.uint8], boxes: NDArray[np.float64]) -> list[BoxMask]:
@@ -91,7 +91,9 @@ def masks_from_boxes(rgb: NDArray[np.uint8], boxes: NDArray[np.float64]) -> list
         owner[y0:y1, x0:x1][closer] = index
     inside = dark & (deepest <= ELLIPSE_REACH)
     return [
-        BoxMask(x0, y0, _main_part(inside[y0:y1, x0:x1] & (owner[y0:y1, x0:x1] == index), boxes[index], x0, y0, dark.shape))
+        BoxMask(
+            x0, y0, _main_part(inside[y0:y1, x0:x1] & (owner[y0:y1, x0:x1] == index), boxes[index], x0, y0, dark.shape)
+        )
         for index, (x0, y0, x1, y1) in enumerate(windows)
     ]
 
@@ -127,12 +129,12 @@ def _main_part(
         part = whole
     # The pallor of a cell that the image's edge cuts is open towards that edge: close it, fill, take the lid off.
     bottom, right = y0 + mask.shape[0], x0 + mask.shape[1]
-    lid = np.zeros_like(part)
+    lid = np.zeros(part.shape, np.bool_)
     lid[:2] = y0 == 0
     lid[-2:] = bottom == shape[0]
-    lid[:, :2] |= np.uint8(x0 == 0)
-    lid[:, -2:] |= np.uint8(right == shape[1])
-    return _fill_holes(part | lid)[2:-2, 2:-2]
+    lid[:, :2] |= x0 == 0
+    lid[:, -2:] |= right == shape[1]
+    return _fill_holes(np.asarray(np.where(lid, 1, part), np.uint8))[2:-2, 2:-2]
 
 
 def _fill_holes(binary: NDArray[np.uint8]) -> NDArray[np.bool_]:

@@ -55,13 +55,18 @@ def fit(run: RunConfig, images: Sequence[LabelledImage], out: Path, bundle: Path
     diameters = _diameters(used, run, out)
     train(run, used, diameters, out / "final")
     folds = {group: _inner_fold(run, group, used, diameters, out) for group in run.groups}
-    stop, thresholds, figures = _choose(folds)
-    (out / "choice.json").write_text(json.dumps({"stop": stop, "thresholds": asdict(thresholds), **figures}, indent=2))
-    final = checkpoints(out / "final")
-    checkpoint = final[max(0, len(final) - (_kept(folds) - stop))]
+    share, thresholds, figures = _choose(folds)
+    choice = {"share_of_schedule": share, "thresholds": asdict(thresholds), **figures}
+    (out / "choice.json").write_text(json.dumps(choice, indent=2))
+    checkpoint = min(checkpoints(out / "final"), key=lambda kept: abs(step_of(kept) / run.steps - share))
     provenance = {
         "training_data": {**run.data, "groups": list(run.groups), "images": len(used), "sha256": data_hash(used)},
-        "inner_folds": {"steps": run.inner_steps, "stop": f"checkpoint {step_of(checkpoint)} of {run.steps}", **figures},
+        "cell_diameters_px": diameters,
+        "inner_folds": {
+            "steps": run.inner_steps,
+            "stop": f"checkpoint {step_of(checkpoint)} of {run.steps}",
+            **figures,
+        },
     }
     return export_bundle(run, checkpoint, thresholds, bundle, provenance)
 
@@ -88,20 +93,20 @@ def _inner_fold(
     images: Sequence[LabelledImage],
     diameters: dict[str, float],
     out: Path,
-) -> list[list[FoldPrediction]]:
-    """Predictions on the held-out patient, a list a checkpoint."""
+) -> dict[float, list[FoldPrediction]]:
+    """Predictions on the held-out patient by the share of the schedule at which each kept checkpoint was written."""
     others = tuple(group for group in run.groups if group != held)
     inner = replace(run, groups=others, steps=run.inner_steps)
     folder = out / f"inner-{held}"
     kept = folder / "predictions.pickle"
     if not kept.exists():
         held_images = [image for image in images if image.group == held]
-        predictions = [
-            _predict(inner, checkpoint, held_images, diameters[held])
+        predictions = {
+            round(step_of(checkpoint) / inner.steps, 3): _predict(inner, checkpoint, held_images, diameters[held])
             for checkpoint in train(inner, images, diameters, folder)
-        ]
+        }
         kept.write_bytes(pickle.dumps(predictions))
-    found: list[list[FoldPrediction]] = pickle.loads(kept.read_bytes())  # noqa: S301  # written above, by us
+    found: dict[float, list[FoldPrediction]] = pickle.loads(kept.read_bytes())  # noqa: S301  # written above, by us
     return found
 
 
@@ -130,16 +135,10 @@ def _without_masks(found: Sequence[Found], truth: np.ndarray[Any, Any], image: L
     )
 
 
-def _kept(folds: dict[str, list[list[FoldPrediction]]]) -> int:
-    return min(len(predictions) for predictions in folds.values())
-
-
-def _choose(folds: dict[str, list[list[FoldPrediction]]]) -> tuple[int, Thresholds, dict[str, Any]]:
-    """The checkpoint (counted from the oldest kept) that is best over the folds, and the thresholds there."""
-    scores = []
-    for index in range(_kept(folds)):
-        scores.append(float(np.mean([mean_precision(predictions[index]) for predictions in folds.values()])))
-    stop = int(np.argmax(scores))
-    pooled = [prediction for predictions in folds.values() for prediction in predictions[stop]]
-    thresholds, figures = choose(pooled)
-    return stop, thresholds, {"mean_precision_by_checkpoint": scores, **figures}
+def _choose(folds: dict[str, dict[float, list[FoldPrediction]]]) -> tuple[float, Thresholds, dict[str, Any]]:
+    """The share of the schedule that is best over the folds, and the thresholds there."""
+    shares = sorted(set.intersection(*(set(predictions) for predictions in folds.values())))
+    scores = {s: float(np.mean([mean_precision(predictions[s]) for predictions in folds.values()])) for s in shares}
+    best = max(shares, key=lambda share: scores[share])
+    thresholds, figures = choose([field for predictions in folds.values() for field in predictions[best]])
+    return best, thresholds, {"mean_precision_by_share": scores, **figures}

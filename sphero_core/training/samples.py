@@ -107,7 +107,7 @@ def outline_of(mask: NDArray[np.bool_], x: int, y: int) -> NDArray[np.float64]:
     enlarged = cv2.resize(np.pad(mask.astype(np.uint8), 1), None, fx=2, fy=2, interpolation=cv2.INTER_NEAREST)
     contours, _ = cv2.findContours(enlarged, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     longest = max(contours, key=len)[:, 0, :].astype(np.float64)
-    return (longest + 0.5) / 2.0 - 1.0 + np.array([x, y])
+    return np.asarray((longest + 0.5) / 2.0 - 1.0 + np.array([x, y]), np.float64)
 
 
 def _field(
@@ -215,7 +215,7 @@ class Augmenter:
             quality = int(rng.integers(50, 96))
             _, encoded = cv2.imencode(".jpg", out, [cv2.IMWRITE_JPEG_QUALITY, quality])
             out = np.asarray(cv2.imdecode(encoded, cv2.IMREAD_UNCHANGED), np.uint8)
-        return out
+        return np.asarray(out, np.uint8)
 
     def _assemble(
         self, pixels: NDArray[np.uint8], outlines: Sequence[NDArray[np.float64]], classes: NDArray[np.int32]

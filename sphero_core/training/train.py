@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 import tf_keras
+from numpy.typing import NDArray
 from official.core import train_lib
 
 from sphero_core.datasets.coco import LabelledImage
@@ -33,7 +34,7 @@ def group_diameters(images: Sequence[LabelledImage], pixel_aspect: float) -> dic
     DatasetError
         No cell can be measured in any image of a patient.
     """
-    measured: dict[str, list[np.ndarray[tuple[int], np.dtype[np.float64]]]] = defaultdict(list)
+    measured: dict[str, list[NDArray[np.float64]]] = defaultdict(list)
     for image in images:
         measured[image.group].append(measure_cell_diameters(read_image(image.path, pixel_aspect=pixel_aspect).pixels))
     diameters = {}
@@ -47,7 +48,7 @@ def group_diameters(images: Sequence[LabelledImage], pixel_aspect: float) -> dic
 
 def training_fields(
     images: Sequence[LabelledImage], run: RunConfig, diameters: Mapping[str, float]
-) -> tuple[list[TrainingField], np.ndarray[tuple[int], np.dtype[np.float64]]]:
+) -> tuple[list[TrainingField], NDArray[np.float64]]:
     """All fields of a run and the weight with which each is drawn."""
     real = [
         prepare_labelled(image, pixel_aspect=run.pixel_aspect, scale=run.cell_diameter / diameters[image.group])

@@ -60,7 +60,14 @@ def _smear(width: int, height: int, diameter: float, seed: int) -> tuple[FieldIm
 
 @pytest.mark.parametrize(
     ("width", "height", "diameter"),
-    [(640, 480, 75.0), (640, 480, 40.0), (1600, 1200, 90.0), (2400, 1800, 280.0), (2400, 1800, 120.0), (4000, 3000, 200.0)],
+    [
+        (640, 480, 75.0),
+        (640, 480, 40.0),
+        (1600, 1200, 90.0),
+        (2400, 1800, 280.0),
+        (2400, 1800, 120.0),
+        (4000, 3000, 200.0),
+    ],
 )
 def test_no_cell_is_lost_or_doubled_at_a_seam(width: int, height: int, diameter: float) -> None:
     for seed in range(3):
