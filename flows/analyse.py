@@ -6,7 +6,6 @@ A result and the messages that tell it are committed together, with the messages
 from __future__ import annotations
 
 import logging
-import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from db.context import Clock
-from db.session import Database
+from db.session import Database, UnitOfWork
 from db.states import CaseState, FieldState, HoldReason
 from db.views import CaseView, FieldResult, FieldView, PictureView, ReportView
 from flows.errors import CaseStopped
@@ -130,15 +129,12 @@ class CaseWork:
 
     def record(self, field: FieldView, bundle: BundleId, analysed: AnalysedField) -> PictureView | None:
         """Record the findings of a field and keep its picture."""
-        findings = analysed.findings
-        if math.isnan(findings.cell_diameter_px):  # no scale: the database has no such number
-            findings = replace(findings, cell_diameter_px=0.0)
         name = None
         if analysed.overlay is not None:
             name = f"{field.field_id}-{bundle.sha256[:12]}.jpg"
             _write(self._pictures / name, analysed.overlay)
         with self._database.transaction(ACTOR) as work:
-            work.analyses.record(field.field_id, bundle, findings)
+            work.analyses.record(field.field_id, bundle, analysed.findings)
             return work.reports.add_picture(field.field_id, OVERLAY, name, "image/jpeg") if name else None
 
     def refuse(self, field: FieldView, reason: str) -> None:
@@ -199,11 +195,7 @@ class CaseWork:
     def result(self, case_id: str) -> CaseResult | None:
         """The latest result of a case, or None while there is none."""
         with self._database.reading() as work:
-            reports = work.reports.of_case(case_id)
-            if not reports:
-                return None
-            refused = work.fields.of_case(case_id, FieldState.QUARANTINED)
-            return CaseResult(reports[-1], work.analyses.results_of(case_id), refused)
+            return read_result(work, case_id)
 
     def pictures(self, case_id: str) -> dict[str, PictureView]:
         """The overlays of a case by field."""
@@ -215,6 +207,15 @@ class CaseWork:
             work.cases.hold(case_id, reason)
         log.warning("case held (%s): %s", reason, why, extra={"case": case_id})
         return CaseStopped("Held", f"held ({reason}): {why}")
+
+
+def read_result(work: UnitOfWork, case_id: str) -> CaseResult | None:
+    """The latest result of a case, or None while there is none."""
+    reports = work.reports.of_case(case_id)
+    if not reports:
+        return None
+    refused = work.fields.of_case(case_id, FieldState.QUARANTINED)
+    return CaseResult(reports[-1], work.analyses.results_of(case_id), refused)
 
 
 def _counted(case: CaseView, fields: Sequence[FieldResult], *, refused: int) -> CaseCounts:

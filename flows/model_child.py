@@ -76,7 +76,8 @@ class Word(StrEnum):
 
 def main(arguments: list[str]) -> int:
     """Load the engine and answer until the parent is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent ends us in its order
+    for caught in (signal.SIGINT, signal.SIGTERM):  # both may reach the whole group; the parent ends us in its order
+        signal.signal(caught, signal.SIG_IGN)
     descriptor, factory, argument = arguments
     pipe = Pipe(Connection(int(descriptor)))
     requests = _Requests(pipe)

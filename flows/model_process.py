@@ -144,6 +144,20 @@ class ModelProcess:
                 raise ModelUnavailable(self._problem or f"the model was not loaded within {timeout:g} s")
             return self._bundle
 
+    def is_ready_or_fails(self, seconds: float) -> bool:
+        """Wait so long; True when the model is loaded.
+
+        Raises
+        ------
+        ModelUnavailable
+            It cannot be loaded.
+        """
+        with self._state:
+            self._state.wait_for(lambda: self._bundle or self._problem, seconds)
+            if self._problem is not None:
+                raise ModelUnavailable(self._problem)
+            return self._bundle is not None
+
     def measure(self, task: ImageTask) -> Future[Any]:
         """Diameters of the field's lone red cells, in pixels of the field."""
         return self._submit("measure", (task,))

@@ -108,7 +108,8 @@ def answers(api_url: str, timeout: float = 2.0) -> bool:
 def main(arguments: list[str]) -> int:
     """Serve until the parent closes its end of the pipe, however that comes about."""
     port, lifeline = (int(argument) for argument in arguments)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent ends us in its order
+    for caught in (signal.SIGINT, signal.SIGTERM):  # both may reach the whole group; the parent ends us in its order
+        signal.signal(caught, signal.SIG_IGN)
     import uvicorn
     from prefect.server.api.server import create_app
     from prefect.server.database import configurations

@@ -34,7 +34,7 @@ EACH_BY_ITSELF = 8  # up to so many fields each has its own task
 MOST_GROUPS = 5  # more fields than that are analysed in so many tasks
 
 
-@task(name="read fields", **TASK)
+@task(name="read fields", task_run_name="read fields", **TASK)
 async def read_fields(case: CaseView, fields: Sequence[FieldView]) -> float | None:
     """Measure how large the red cells of a case are."""
     work, model = services().work, services().model
@@ -70,7 +70,7 @@ async def analyse_fields(
     return Completed()
 
 
-@task(name="record result", **TASK)
+@task(name="record result", task_run_name="record result", **TASK)
 async def record_result(case: CaseView, owner: str) -> None:
     """Commit the result together with the messages that tell it."""
     async with shown_safely():
@@ -78,7 +78,7 @@ async def record_result(case: CaseView, owner: str) -> None:
     get_run_logger().info("%s", percentage(result.report.counts))
 
 
-@task(name="deliver result", **TASK)
+@task(name="deliver result", task_run_name="deliver result", **TASK)
 async def deliver_result(case_id: str, revision: int) -> State[Any]:
     """Send the messages of a case and wait for the answers."""
     async with shown_safely():

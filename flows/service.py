@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 PREFECT_SECONDS = 180.0
-MODEL_SECONDS = 240.0
+POLL_SECONDS = 0.1
 WATCH_SECONDS = 0.5
 HEALTH_SECONDS = 10.0
 MOST_SILENT = 6  # looks in a row at a server that lives and does not answer, before it is begun anew
@@ -104,13 +104,15 @@ class Service:
         self._courier: Courier | None = None
 
     # ------------------------------------------------------------------------------------------------------------ start
-    def start(self, step: Step = lambda _: None) -> None:
-        """Start everything; on return the service is ready.
+    def start(self, step: Step = lambda _: None, stop: threading.Event | None = None) -> None:
+        """Start everything; on return the service is ready, or `stop` was set meanwhile.
 
         Parameters
         ----------
         step : callable
             Told what is being waited for.
+        stop : Event or None
+            Ends the waiting.
 
         Raises
         ------
@@ -118,12 +120,12 @@ class Service:
             What was started is stopped again.
         """
         try:
-            self._start(step)
+            self._start(step, stop or threading.Event())
         except BaseException:
             self.stop()
             raise
 
-    def _start(self, step: Step) -> None:
+    def _start(self, step: Step, stop: threading.Event) -> None:
         self.places.make()
         self._lock.acquire()
         self._check_ports()
@@ -143,14 +145,26 @@ class Service:
         self._http = HttpServer(app, self.settings.http.host, self.settings.http.port)
         self._http.start()
         step("Prefect server")
-        self._wait_for_prefect()
+        self._wait_for_prefect(stop)
+        if stop.is_set():
+            return
         step("worker")
         os.environ.update(client_environment(self.settings))  # before Prefect is imported for the first time
-        self._start_worker(model).wait_ready(PREFECT_SECONDS)
+        worker = self._start_worker(model)
+        while not stop.is_set() and not worker.is_ready_or_fails(POLL_SECONDS):
+            pass
         step("model")
-        model.wait_ready(MODEL_SECONDS)
+        while not stop.is_set() and not model.is_ready_or_fails(POLL_SECONDS):
+            pass
         self._courier = Courier(self._senders.values(), self._deliver)
         self._courier.start()
+
+    def ready_line(self) -> str:
+        """The line that says where everything listens."""
+        return (
+            f"ready: Prefect {self.settings.prefect_ui_url}, health and pictures {self.settings.http_url}, "
+            f"incoming folder {self.places.incoming}"
+        )
 
     def _check_ports(self) -> None:
         wanted = [(self.settings.http.host, self.settings.http.port, "[http] port")]
@@ -175,16 +189,16 @@ class Service:
         )
         self._prefect.start()
 
-    def _wait_for_prefect(self) -> None:
+    def _wait_for_prefect(self, stop: threading.Event) -> None:
         end = self._clock() + PREFECT_SECONDS
-        while not answers(self.settings.prefect_api_url):
+        while not stop.is_set() and not answers(self.settings.prefect_api_url):
             if self._prefect is not None and self._prefect.pid is None:
                 raise ServiceError(f"the Prefect server ended; see {self.places.logs / 'prefect.log'}")
             if self._clock() >= end:
                 raise PrefectUnavailable(
                     f"Prefect does not answer at {self.settings.prefect_api_url}; see [prefect] api_url and port"
                 )
-            time.sleep(0.1)
+            stop.wait(POLL_SECONDS)
 
     def _start_worker(self, model: ModelProcess) -> Worker:
         from flows.worker import Worker

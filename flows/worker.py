@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -77,17 +76,19 @@ class Worker:
         """Begin; returns at once."""
         self._thread.start()
 
-    def wait_ready(self, timeout: float) -> None:
-        """Wait until runs are executed.
+    def is_ready_or_fails(self, seconds: float) -> bool:
+        """Wait so long; True when runs are executed.
 
         Raises
         ------
         PrefectUnavailable
+            The worker has ended.
         """
-        end = time.monotonic() + timeout
-        while not self._started.wait(0.1):
-            if not self._thread.is_alive() or time.monotonic() >= end:
-                raise PrefectUnavailable("the worker could not register with the Prefect server; see the log")
+        if self._started.wait(seconds):
+            return True
+        if not self._thread.is_alive():
+            raise PrefectUnavailable("the worker could not register with the Prefect server; the log says why")
+        return False
 
     @property
     def ready(self) -> bool:

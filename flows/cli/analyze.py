@@ -1,96 +1,125 @@
-"""`sphero analyze`: images in, numbers and pictures out; no database, no workflow."""
+"""`sphero analyze`: images without database and Prefect."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-import cv2
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+import typer
 
-from sphero_core.bundle import load_bundle
-from sphero_core.case import FieldSource, analyse_case, sources_of
-from sphero_core.detector import load_detector
-from sphero_core.errors import SpheroCoreError
-from sphero_core.exports import FieldRecord, summary_document, write_exports
-from sphero_core.render import draw_overlay
-from sphero_core.statistics import count_case
-from sphero_core.types import CaseCounts, FieldFindings, FieldImage
+from flows.cli.model import BundleOption, bundle_of
+from flows.cli.output import AsJson, fail, print_json
+
+if TYPE_CHECKING:
+    from sphero_core.case import FieldSource
+    from sphero_core.exports import FieldRecord
+    from sphero_core.types import CaseCounts, FieldFindings, FieldImage
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff"})
 
-
-class NothingToAnalyze(SpheroCoreError):
-    """The paths given hold no image."""
-
-
-def collect(paths: Sequence[Path]) -> list[Path]:
-    """The image files that paths name: files as given, folders with everything below them, sorted.
-
-    Raises
-    ------
-    NothingToAnalyze
-        A path does not exist, or no image is below any.
-    """
-    files: list[Path] = []
-    for path in paths:
-        if path.is_dir():
-            files += sorted(p for p in path.rglob("*") if p.suffix.casefold() in SUFFIXES and p.is_file())
-        elif path.is_file():
-            files.append(path)
-        else:
-            raise NothingToAnalyze(f"{path} does not exist; name image files or a folder of them")
-    if not files:
-        raise NothingToAnalyze(f"no image in {', '.join(map(str, paths))}; {', '.join(sorted(SUFFIXES))} are read")
-    return files
+PixelAspect = Annotated[
+    float,
+    typer.Option(min=0.2, max=5.0, help="Display width over height of one stored pixel, for stretched images."),
+]
 
 
 def analyze(
-    paths: Sequence[Path], out: Path, bundle: Path, *, um_per_pixel: float | None, pixel_aspect: float, quiet: bool
-) -> dict[str, object]:
-    """Analyse all images as one case and write ``summary.json``, ``cells.csv``, ``coco.json`` and the overlays.
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Images, or one folder of them: one case.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where the results go; made if missing.")],
+    um_per_pixel: Annotated[float | None, typer.Option(min=0.005, max=5.0, help="Micrometres per pixel.")] = None,
+    pixel_aspect: PixelAspect = 1.0,
+    bundle: BundleOption = None,
+    as_json: AsJson = False,
+) -> None:
+    """Analyse the images of one case; writes summary.json, cells.csv, coco.json and one overlay PNG for each field."""
+    from sphero_core.bundle import load_bundle, resolve_bundle
+    from sphero_core.case import analyse_case
+    from sphero_core.detector import load_detector
+    from sphero_core.exports import summary_document, write_exports
+    from sphero_core.statistics import count_case
 
-    Returns
-    -------
-    dict
-        The content of ``summary.json``.
-    """
-    sources = [
-        source
-        for file in collect(paths)
-        for source in sources_of(file, pixel_aspect=pixel_aspect, um_per_pixel=um_per_pixel)
-    ]
-    loaded = load_bundle(bundle)
+    sources = find_sources(paths, pixel_aspect=pixel_aspect, um_per_pixel=um_per_pixel)
+    loaded = load_bundle(resolve_bundle(bundle_of(bundle)))
     out.mkdir(parents=True, exist_ok=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, disable=quiet, transient=True) as progress:
-        loading = progress.add_task("loading the model", total=None)
+    from flows.cli.progress import shown
+
+    with shown("loading the model", len(sources)) as progress:
         detector = load_detector(loaded)
-        progress.remove_task(loading)
-        task = progress.add_task("fields", total=len(sources))
+        progress.say("analysing")
 
-        def draw(source: FieldSource, image: FieldImage, findings: FieldFindings) -> None:
-            _write_overlay(out / f"{_overlay_name(source, sources)}.png", source, image, findings)
-            progress.advance(task)
+        def on_field(source: FieldSource, image: FieldImage, findings: FieldFindings) -> None:
+            write_overlay(out, source, image, findings)
+            progress.advance()
 
-        records = analyse_case(detector, sources, draw)
-    counts = count(records, um_per_pixel)
+        records = analyse_case(detector, sources, on_field)
+    counts = count_case([r.findings for r in records if r.findings is not None], um_per_pixel=um_per_pixel)
     write_exports(out, loaded.id, records, counts)
-    return summary_document(loaded.id, records, counts)
+    if as_json:
+        print_json(summary_document(loaded.id, records, counts))
+    else:
+        _print(records, counts, out)
+    if not counts.fields:
+        fail("no field could be counted; summary.json says why for each")
 
 
-def count(records: Sequence[FieldRecord], um_per_pixel: float | None) -> CaseCounts:
-    """Counts of a case over the fields that could be read."""
-    return count_case([r.findings for r in records if r.findings is not None], um_per_pixel=um_per_pixel)
+def find_sources(paths: list[Path], *, pixel_aspect: float, um_per_pixel: float | None) -> list[FieldSource]:
+    """The fields of what was named; a folder gives the images in it, at any depth."""
+    from sphero_core.case import sources_of
+
+    folders = [path for path in paths if path.is_dir()]
+    if len(folders) > 1:
+        raise typer.BadParameter("a folder is one case; give one folder at a time", param_hint="PATH")
+    found: list[FieldSource] = []
+    for path in paths:
+        if not path.exists():
+            raise typer.BadParameter(f"{path} is not there", param_hint="PATH")
+        files = sorted(_images_in(path)) if path.is_dir() else [path]
+        for file in files:
+            label = file.relative_to(path).as_posix() if path.is_dir() else file.name
+            fields = sources_of(file, pixel_aspect=pixel_aspect, um_per_pixel=um_per_pixel)
+            found += [replace(field, label=label + field.label.removeprefix(file.name)) for field in fields]
+    if not found:
+        raise typer.BadParameter(f"no image is there ({', '.join(sorted(SUFFIXES))})", param_hint="PATH")
+    return found
 
 
-def _overlay_name(source: FieldSource, sources: Sequence[FieldSource]) -> str:
-    """Name of a field's overlay: that of its file, numbered where several files have the same name."""
-    stem = f"{source.path.stem}" if source.label == source.path.name else f"{source.path.stem}-{source.frame + 1}"
-    alike = [s for s in sources if (s.path.stem, s.frame) == (source.path.stem, source.frame)]
-    return stem if len(alike) == 1 else f"{stem}_{alike.index(source) + 1}"
+def write_overlay(out: Path, source: FieldSource, image: FieldImage, findings: FieldFindings) -> None:
+    """Draw the findings of one field into ``<label>.overlay.png``."""
+    import cv2
+
+    from sphero_core.render import draw_overlay
+
+    drawn = draw_overlay(image, findings, um_per_pixel=source.um_per_pixel)
+    name = source.label.replace("/", "_").replace("#", "-page-")
+    done, encoded = cv2.imencode(".png", drawn[:, :, ::-1])
+    if done:
+        (out / f"{name}.overlay.png").write_bytes(encoded.tobytes())
 
 
-def _write_overlay(path: Path, source: FieldSource, image: FieldImage, findings: FieldFindings) -> None:
-    overlay = draw_overlay(image, findings, um_per_pixel=source.um_per_pixel)
-    cv2.imwrite(str(path), cv2.cvtColor(overlay, cv2.COLOR_RGB2BGR))
+def _images_in(folder: Path) -> list[Path]:
+    return [
+        path
+        for path in folder.rglob("*")
+        if path.suffix.casefold() in SUFFIXES
+        and path.is_file()
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    ]
+
+
+def _print(records: list[FieldRecord], counts: CaseCounts, out: Path) -> None:
+    for record in records:
+        if record.findings is None:
+            print(f"{record.file}: refused: {record.refusal}")
+            continue
+        red = [cell for cell in record.findings.cells if cell.cell_class.is_red_cell and not cell.touches_border]
+        spherocytes = sum(cell.cell_class.value == "Spherocyte" for cell in red)
+        said = "; ".join(record.findings.quality.reasons) or f"{len(red)} red cells, {spherocytes} spherocytes"
+        print(f"{record.file}: {said}")
+    if counts.spherocyte_percent is not None and counts.ci95 is not None:
+        low, high = counts.ci95
+        share = f"{counts.spherocyte_percent:.1f} % (95 % interval {low:.1f} to {high:.1f} %)"
+        print(f"case: {counts.spherocytes} spherocytes of {counts.red_cells} red cells, {share}")
+    for limitation in counts.limitations:
+        print(f"  {limitation}")
+    print(f"written to {out}")

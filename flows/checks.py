@@ -1,0 +1,154 @@
+"""What `sphero doctor` looks at: one thing each, with what to do where it is not well."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from db.errors import DatabaseError
+from db.session import Database
+from db.upgrade import SchemaState
+from flows.log import tell
+from flows.prefect_server import answers
+from flows.settings import Destination, Settings
+from flows.wiring import make_endpoint
+from integrations.hl7.mllp import MllpClient
+from sphero_core.bundle import load_bundle, resolve_bundle
+from sphero_core.errors import BundleError
+
+ENOUGH_BYTES = 5 * 1024**3
+CONNECT_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at.
+
+    Attributes
+    ----------
+    name : str
+    state : str
+        ``ok``, ``note`` (nothing wrong, but worth knowing) or ``fail``.
+    found : str
+    remedy : str
+        What to do; empty where nothing is.
+    """
+
+    name: str
+    state: str
+    found: str
+    remedy: str = ""
+
+
+def checks(settings: Settings) -> Iterator[Check]:
+    """Look at everything, one after the other."""
+    yield _bundle(settings)
+    yield _disk(settings)
+    yield _folder("data folder", settings.data, "set [paths] data to a folder of the service's user")
+    if settings.folder.enabled:
+        yield _folder(
+            "incoming folder", settings.incoming, "set [folder] path, mount the share, give the user its rights"
+        )
+    yield _database(settings)
+    yield _prefect(settings)
+    if not settings.hl7.destination:
+        yield Check("lis", "note", "no destination is set: results stay here", "add [[hl7.destination]] to sphero.toml")
+    for destination in settings.hl7.destination:
+        yield _destination(destination)
+        yield from _waiting(settings, destination)
+
+
+def _bundle(settings: Settings) -> Check:
+    try:
+        bundle = load_bundle(resolve_bundle(settings.model.bundle))
+    except (BundleError, OSError) as error:
+        return Check("model", "fail", tell(error), "set [model] bundle, or install the program anew")
+    return Check("model", "ok", f"{bundle.id.name} {bundle.id.version}, SHA-256 {bundle.id.sha256[:12]}")
+
+
+def _disk(settings: Settings) -> Check:
+    folder = next(parent for parent in (settings.data, *settings.data.parents) if parent.exists())
+    free = shutil.disk_usage(folder).free
+    found = f"{free / 1024**3:.1f} GiB free"
+    if free < ENOUGH_BYTES:
+        return Check("disk", "fail", found, "free some, or set [paths] data to a larger disk")
+    return Check("disk", "ok", found)
+
+
+def _folder(name: str, folder: Path, remedy: str) -> Check:
+    if not folder.exists():
+        return Check(name, "note", f"{folder} is not there yet", "`sphero up` makes it")
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            next(folder.iterdir(), None)
+    except OSError as error:
+        return Check(name, "fail", f"{folder} cannot be used ({error.strerror})", remedy)
+    return Check(name, "ok", str(folder))
+
+
+def _database(settings: Settings) -> Check:
+    database = Database(settings.database.url, busy_seconds=CONNECT_SECONDS)
+    remedies: dict[SchemaState, tuple[str, str]] = {
+        SchemaState.CURRENT: ("ok", ""),
+        SchemaState.MISSING: ("note", "`sphero up` makes the tables"),
+        SchemaState.OLDER: ("note", "`sphero up` brings it up to date; make a backup first"),
+        SchemaState.NEWER: ("fail", "install the newer program again, or restore the backup made before it"),
+    }
+    try:
+        found = database.check()
+    except DatabaseError as error:
+        return Check("database", "fail", tell(error), "see [database] url; is the server running?")
+    finally:
+        database.close()
+    state, remedy = remedies[found.state]
+    return Check("database", state, f"{found.state} (revision {found.found or 'none'})", remedy)
+
+
+def _prefect(settings: Settings) -> Check:
+    there = answers(settings.prefect_api_url, CONNECT_SECONDS)
+    if there:
+        return Check("prefect", "ok", f"answers at {settings.prefect_ui_url}")
+    if settings.embedded_prefect:
+        return Check("prefect", "note", "does not run", "`sphero up` starts it")
+    remedy = "see [prefect] api_url; it ends in /api"
+    return Check("prefect", "fail", f"does not answer at {settings.prefect_api_url}", remedy)
+
+
+def _destination(destination: Destination) -> Check:
+    name = f"lis {destination.name}"
+    endpoint = make_endpoint(destination)
+    with MllpClient(endpoint) as client:
+        problem = client.probe()
+    where = f"{destination.host}:{destination.port}"
+    if problem is None:
+        return Check(name, "ok", f"{where} takes connections")
+    remedy = "see [[hl7.destination]] host and port, the firewall, and whether the interface engine runs; messages wait"
+    return Check(name, "fail", f"{where} cannot be reached ({problem})", remedy)
+
+
+def _waiting(settings: Settings, destination: Destination) -> Iterator[Check]:
+    try:
+        counts = _counts(settings, destination)
+    except DatabaseError:
+        return
+    if counts.get("parked"):
+        yield Check(
+            f"outbox {destination.name}",
+            "fail",
+            f"{counts['parked']} messages were refused",
+            "`sphero message list --state parked`",
+        )
+
+
+def _counts(settings: Settings, destination: Destination) -> dict[str, int]:
+    database = Database(settings.database.url, busy_seconds=CONNECT_SECONDS)
+    try:
+        if database.check().state is not SchemaState.CURRENT:
+            return {}
+        with database.reading() as work:
+            return {state.value: count for state, count in work.outbox.summary(destination.name).counts.items()}
+    finally:
+        database.close()

@@ -1,0 +1,52 @@
+"""The root of the command line: which commands there are, and how failures are told."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from flows.cli import analyze, audit, case, demo, doctor, evaluate, init, lis_simulator, message, model, up
+from flows.cli.output import fail
+
+DEBUG = "--debug"
+
+app = typer.Typer(
+    name="sphero",
+    help="Finds spherocytes in blood smears and reports them to the laboratory information system.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("demo")(demo.demo)
+app.command("up")(up.up)
+app.command("init")(init.init)
+app.command("doctor")(doctor.doctor)
+app.command("analyze")(analyze.analyze)
+app.command("evaluate")(evaluate.evaluate)
+app.add_typer(model.app, name="model")
+app.add_typer(case.app, name="case")
+app.add_typer(message.app, name="message")
+app.add_typer(audit.app, name="audit")
+app.command("lis-simulator")(lis_simulator.lis_simulator)
+
+
+@app.callback()
+def root(
+    debug: Annotated[bool, typer.Option(DEBUG, help="Show the traceback of a failure.")] = False,
+) -> None:
+    """Finds spherocytes in blood smears and reports them to the laboratory information system."""
+
+
+def main() -> None:
+    """Run the command line; a failure is one line on standard error and exit code 1."""
+    arguments = [argument for argument in sys.argv[1:] if argument != DEBUG]
+    try:
+        app(arguments)
+    except Exception as error:
+        if DEBUG in sys.argv:
+            raise
+        fail(error)

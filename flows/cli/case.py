@@ -1,0 +1,117 @@
+"""`sphero case`: the cases."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from flows.cli.output import AsJson, fail, print_facts, print_json, print_rows
+from flows.cli.records import open_database
+
+if TYPE_CHECKING:
+    from db.session import UnitOfWork
+    from db.views import CaseView
+
+app = typer.Typer(help="The cases.", no_args_is_help=True, rich_markup_mode=None)
+
+
+@app.command("list")
+def list_cases(
+    state: Annotated[str, typer.Option(help="Only cases in this state, such as held.")] = "",
+    limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 100,
+    as_json: AsJson = False,
+) -> None:
+    """List the cases, the latest first."""
+    from db.states import CaseState
+
+    if state and state not in list(CaseState):
+        raise typer.BadParameter(f"states are {', '.join(CaseState)}", param_hint="--state")
+    with open_database().reading() as work:
+        cases = work.cases.list([CaseState(state)] if state else None, limit=limit)
+        rows = [_row(work, case) for case in cases]
+    print_rows(rows, as_json=as_json, empty="no cases")
+
+
+@app.command("show")
+def show_case(
+    case: Annotated[str, typer.Argument(help="Our id of the case, or its accession number.")],
+    as_json: AsJson = False,
+) -> None:
+    """Show one case: its fields, what was refused, its reports and messages."""
+    from db.errors import NotFound
+
+    with open_database().reading() as work:
+        try:
+            view = work.cases.get(work.identities.find(case) or case)
+        except NotFound:
+            fail("there is no such case; `sphero case list` shows them all")
+        shown = _details(work, view)
+    if as_json:
+        print_json(shown)
+        return
+    print_facts({name: value for name, value in shown.items() if not isinstance(value, list)})
+    for name in ("fields", "refused files", "reports", "messages"):
+        if shown[name]:
+            print(f"\n{name}")
+            print_rows(shown[name], as_json=False, empty="")
+
+
+def _row(work: UnitOfWork, case: CaseView) -> dict[str, Any]:
+    return {
+        "case": case.case_id,
+        "accession": work.identities.get(case.case_id).accession,
+        "state": case.state.value,
+        "held for": ", ".join(case.hold_reasons) or None,
+        "version": case.revision,
+        "fields": case.fields,
+        "refused": case.fields_quarantined + case.files_quarantined,
+        "created": case.created_at,
+    }
+
+
+def _details(work: UnitOfWork, case: CaseView) -> dict[str, Any]:
+    return {
+        **_row(work, case),
+        "last arrival": case.last_arrival_at,
+        "attempts": case.attempts,
+        "worker": case.lease_owner,
+        "flow run": case.flow_run_id,
+        "fields": [
+            {
+                "field": field.field_id,
+                "state": field.state.value,
+                "pixels": f"{field.width} x {field.height}",
+                "stored as": field.stored_name,
+                "reason": field.reason,
+            }
+            for field in work.fields.of_case(case.case_id)
+        ],
+        "refused files": [
+            {"kept as": file.stored_name, "bytes": file.size_bytes, "reason": file.reason}
+            for file in work.fields.quarantined_files(case.case_id)
+        ],
+        "reports": [
+            {
+                "version": report.revision,
+                "status": report.status.value,
+                "red cells": report.counts.red_cells,
+                "spherocytes": report.counts.spherocytes,
+                "percent": None
+                if report.counts.spherocyte_percent is None
+                else round(report.counts.spherocyte_percent, 2),
+                "at": report.created_at,
+            }
+            for report in work.reports.of_case(case.case_id)
+        ],
+        "messages": [
+            {
+                "message": message.message_id,
+                "to": message.destination,
+                "state": message.state.value,
+                "answer": message.ack_code,
+                "control id": message.control_id,
+            }
+            for message in work.outbox.of_case(case.case_id)
+        ],
+    }

@@ -1,0 +1,58 @@
+"""`sphero model`: what a bundle is, and whether it is what it was."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from flows.cli.output import AsJson, print_facts, print_json
+
+app = typer.Typer(help="The model.", no_args_is_help=True, rich_markup_mode=None)
+
+BundleOption = Annotated[
+    str | None, typer.Option("--bundle", metavar="DIR", help="Another bundle than that of the settings.")
+]
+
+
+def bundle_of(setting: str | None) -> str:
+    """The bundle that was asked for, or that of the settings."""
+    if setting:
+        return setting
+    from flows.config import load_settings
+
+    return load_settings().model.bundle
+
+
+@app.command("show")
+def show(bundle: BundleOption = None, as_json: AsJson = False) -> None:
+    """Show what a bundle is: training data, input, thresholds, figures, licences."""
+    from sphero_core.bundle import load_bundle, resolve_bundle
+
+    found = load_bundle(resolve_bundle(bundle_of(bundle)))
+    if as_json:
+        print_json({**found.description, "sha256": found.id.sha256, "path": str(found.path)})
+        return
+    print_facts({"path": found.path, "sha256": found.id.sha256, **_flat(found.description)})
+
+
+@app.command("verify")
+def verify(bundle: BundleOption = None, as_json: AsJson = False) -> None:
+    """Say whether a bundle is complete and unaltered; exit code 1 where it is not."""
+    from sphero_core.bundle import load_bundle, resolve_bundle
+
+    found = load_bundle(resolve_bundle(bundle_of(bundle)))
+    if as_json:
+        print_json({"intact": True, "name": found.id.name, "version": found.id.version, "sha256": found.id.sha256})
+    else:
+        print(f"{found.id.name} {found.id.version} is what it was: SHA-256 {found.id.sha256}")
+
+
+def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{name}.")
+        else:
+            flat[prefix + name] = ", ".join(str(each) for each in value) if isinstance(value, list) else value
+    return flat

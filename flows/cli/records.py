@@ -1,0 +1,25 @@
+"""What the commands that look at records share: the database of the settings, opened if it is there."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flows.cli.output import fail
+
+if TYPE_CHECKING:
+    from db.session import Database
+
+
+def open_database() -> Database:
+    """The database of the settings; ends with a remedy where it cannot be used as it is."""
+    from db.session import Database
+    from db.upgrade import SchemaState
+    from flows.config import load_settings
+
+    database = Database(load_settings().database.url)
+    found = database.check()
+    if found.state is SchemaState.MISSING:
+        fail("there is no database yet; `sphero up` makes it, or SPHERO_CONFIG names another sphero.toml")
+    if found.state is not SchemaState.CURRENT:
+        fail(f"the database is {found.state} than this program; `sphero up` of the right version brings it up to date")
+    return database
