@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
 import sys
 import tomllib
 from collections.abc import Iterator
@@ -129,3 +130,13 @@ def test_what_is_imported_is_declared_in_the_extra_that_installs_it() -> None:
                 if canonicalize_name(DISTRIBUTIONS.get(module, module)) not in allowed:
                     undeclared.add(f"{path.relative_to(ROOT)}: {module}")
     assert undeclared == set()
+
+
+def test_the_command_line_starts_without_the_heavy_libraries() -> None:
+    """TensorFlow alone takes four seconds to import; a command imports what it needs when it runs."""
+    heavy = ["tensorflow", "prefect", "sqlalchemy", "alembic", "cv2", "scipy", "skimage", "official"]
+    script = f"import flows.cli, sys; print([name for name in {heavy} if name in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout.strip() == "[]"
