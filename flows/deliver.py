@@ -44,7 +44,7 @@ class Backoff:
     """
 
     first: float = 2.0
-    longest: float = 60.0
+    longest: float = 30.0
 
     def seconds(self, failures: int, jitter: float) -> float:
         """Wait after so many failures in a row; `jitter` is a random number from 0 to 1."""
@@ -199,6 +199,8 @@ class Sender:
     def _missed(self, problem: str) -> None:
         if self._problem is None:
             log.warning("%s cannot be reached (%s); messages wait", self.name, problem)
+        elif self._monotonic() < self._not_before:
+            return  # somebody tried out of turn: that tells nothing new
         self._failures += 1
         self._not_before = self._monotonic() + self._backoff.seconds(self._failures, self._random())
         self._problem = problem

@@ -27,9 +27,11 @@ from flows.settings import Settings
 from integrations.errors import AckUnreadable
 from integrations.hl7.ack import AckCode, read_ack
 from integrations.hl7.simulator import LisSimulator
+from sphero_core.synthetic import SmearStyle
 from sphero_core.synthetic_case import SyntheticCase, write_synthetic_case
 
 FIELDS = 4
+STYLE = SmearStyle(width=1280, height=960, red_cells=130, overlap=0.08, platelets=8)
 LOOPBACK = "127.0.0.1"
 PREFERRED_PORTS = {"prefect": 4200, "http": 8080, "lis": 2575}
 
@@ -138,8 +140,8 @@ def prepare(workdir: Path) -> Settings:
 def draw(workdir: Path) -> tuple[SyntheticCase, Path]:
     """Draw a case into a folder beside the incoming one, so that it can be moved there at once."""
     number = f"DEMO-{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
-    folder = workdir / "drawn" / number
-    drawn = write_synthetic_case(folder, secrets.randbits(31), FIELDS, truth=workdir / "drawn" / f"{number}.coco.json")
+    folder, truth = workdir / "drawn" / number, workdir / "drawn" / f"{number}.coco.json"
+    drawn = write_synthetic_case(folder, secrets.randbits(31), FIELDS, style=STYLE, truth=truth)
     manifest = {
         "placer_order": f"PL-{number}",
         "expected_fields": FIELDS,

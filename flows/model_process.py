@@ -267,7 +267,7 @@ class ModelProcess:
                 stdout=output or 2,
                 stderr=output or 2,
                 pass_fds=(descriptor, *self._inherit),
-                env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2", "PYTHONUNBUFFERED": "1"},
+                env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONUNBUFFERED": "1"},
             )
         finally:
             if output:

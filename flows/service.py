@@ -145,12 +145,14 @@ class Service:
         self._http = HttpServer(app, self.settings.http.host, self.settings.http.port)
         self._http.start()
         step("Prefect server")
+        os.environ.update(client_environment(self.settings))  # before Prefect is imported for the first time
+        import flows.worker  # here, while the server starts
+
         self._wait_for_prefect(stop)
         if stop.is_set():
             return
         step("worker")
-        os.environ.update(client_environment(self.settings))  # before Prefect is imported for the first time
-        worker = self._start_worker(model)
+        worker = self._start_worker(model, flows.worker.Worker)
         while not stop.is_set() and not worker.is_ready_or_fails(POLL_SECONDS):
             pass
         step("model")
@@ -200,9 +202,7 @@ class Service:
                 )
             stop.wait(POLL_SECONDS)
 
-    def _start_worker(self, model: ModelProcess) -> Worker:
-        from flows.worker import Worker
-
+    def _start_worker(self, model: ModelProcess, kind: type[Worker]) -> Worker:
         def services(stopping: asyncio.Event, nudge: Callable[[], None]) -> Services:
             return make_services(
                 self.settings,
@@ -216,7 +216,7 @@ class Service:
                 nudge=nudge,
             )
 
-        self._worker = Worker(self.places.worker_name(), services, watch=self.settings.folder.enabled)
+        self._worker = kind(self.places.worker_name(), services, watch=self.settings.folder.enabled)
         self._worker.start()
         return self._worker
 
@@ -264,7 +264,7 @@ class Service:
         restarts.failed(now)
         if answers(self.settings.prefect_api_url):
             log.warning("the worker ended; it is begun anew")
-            self._start_worker(self._model)
+            self._start_worker(self._model, type(worker))
 
     def readiness(self) -> dict[str, str | None]:
         """Each part with what is wrong with it."""

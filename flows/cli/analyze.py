@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from flows.cli.model import BundleOption, bundle_of
+from flows.cli.model import BundleOption, bundle_of, quiet_tensorflow
 from flows.cli.output import AsJson, fail, print_json
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ def analyze(
     out.mkdir(parents=True, exist_ok=True)
     from flows.cli.progress import shown
 
+    quiet_tensorflow()
     with shown("loading the model", len(sources)) as progress:
         detector = load_detector(loaded)
         progress.say("analysing")

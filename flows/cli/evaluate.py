@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from flows.cli.analyze import PixelAspect
-from flows.cli.model import BundleOption, bundle_of
+from flows.cli.model import BundleOption, bundle_of, quiet_tensorflow
 from flows.cli.output import print_json
 
 
@@ -51,6 +51,7 @@ def _figures(
     from sphero_core.evaluation.run import Run, evaluate_labelled, evaluate_pointed, read_point_folder
 
     loaded = load_bundle(resolve_bundle(bundle_of(bundle)))
+    quiet_tensorflow()
     with shown("evaluating", None):
         if coco is not None:
             labels = read_coco(images, coco)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated, Any
 
 import typer
@@ -13,6 +14,11 @@ app = typer.Typer(help="The model.", no_args_is_help=True, rich_markup_mode=None
 BundleOption = Annotated[
     str | None, typer.Option("--bundle", metavar="DIR", help="Another bundle than that of the settings.")
 ]
+
+
+def quiet_tensorflow() -> None:
+    """Keep TensorFlow from telling what hardware it did not find; call before it is imported."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
 def bundle_of(setting: str | None) -> str:

@@ -1,0 +1,339 @@
+"""The whole service as a process of its own, with a fake detector, and a LIS of another maker for it to deliver to."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from asyncio import IncompleteReadError
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import cv2
+import hl7
+import hl7.mllp
+import httpx
+import numpy as np
+
+from db.session import Database, UnitOfWork
+from db.states import MessageState
+from tests.support import free_port, wait_for
+
+ROOT = Path(__file__).resolve().parent.parent
+READY_SECONDS = 150.0
+STOP_SECONDS = 10.0
+_FINAL = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
+
+_TOML = """\
+[site]
+name = "TEST"
+
+[paths]
+data = "data"
+
+[folder]
+scan_seconds = 0.2
+stable_seconds = 0.4
+quiet_seconds = {quiet}
+
+[prefect]
+port = {prefect}
+
+[http]
+port = {http}
+
+[[hl7.destination]]
+name = "lis"
+host = "127.0.0.1"
+port = {lis}
+ack_timeout_seconds = 5
+"""
+
+
+class RunningService:
+    """`sphero up` with a fake detector, in a process group of its own.
+
+    Parameters
+    ----------
+    folder : Path
+        Settings, data and output go here.
+    lis_port : int
+    field_seconds : float
+        What the fake detector takes for a field.
+    quiet_seconds : float
+        A case into which nothing came for so long is complete.
+    """
+
+    def __init__(self, folder: Path, lis_port: int, *, field_seconds: float = 0.05, quiet_seconds: float = 1.5) -> None:
+        self.folder = folder
+        self.data = folder / "data"
+        self.incoming = self.data / "incoming"
+        self.prefect_port, self.http_port = free_port(), free_port()
+        self.output = folder / "output.txt"
+        self._engine = json.dumps({"seconds": field_seconds})
+        self._config = folder / "sphero.toml"
+        self._config.write_text(
+            _TOML.format(quiet=quiet_seconds, prefect=self.prefect_port, http=self.http_port, lis=lis_port)
+        )
+        self._process: subprocess.Popen[bytes] | None = None
+        self._told = 0
+        self.database = Database(f"sqlite:///{self.data / 'sphero.db'}")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.kill()
+        self.database.close()
+
+    def start(self) -> None:
+        """Start it and wait until it says that it is ready."""
+        self._told = self.output.stat().st_size if self.output.exists() else 0
+        with self.output.open("ab") as output:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "tests.run_service", self._engine],
+                cwd=ROOT,
+                env={**os.environ, "SPHERO_CONFIG": str(self._config), "PYTHONPATH": str(ROOT)},
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
+        wait_for(self._is_ready_or_ended, READY_SECONDS, what="the service's ready line")
+        assert self._process.poll() is None, f"the service ended:\n{self.said}"
+
+    @property
+    def said(self) -> str:
+        """What it printed since it was started."""
+        return self.output.read_bytes()[self._told :].decode()
+
+    def kill(self) -> None:
+        """SIGKILL to the whole process group."""
+        if self._process is not None:
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+
+    def stop(self) -> float:
+        """SIGTERM; gives the seconds until it had ended."""
+        assert self._process is not None
+        started = time.monotonic()
+        self._process.send_signal(signal.SIGTERM)
+        assert self._process.wait(3 * STOP_SECONDS) == 0, self.said
+        return time.monotonic() - started
+
+    def processes(self) -> list[int]:
+        """Everything that lives in its session."""
+        assert self._process is not None
+        found = []
+        for entry in Path("/proc").iterdir():
+            with suppress(OSError, ValueError):
+                if os.getsid(int(entry.name)) == self._process.pid and _is_alive(entry):
+                    found.append(int(entry.name))
+        return found
+
+    def read(self, question: Callable[[UnitOfWork], Any]) -> Any:
+        """Ask our database."""
+        with self.database.reading() as work:
+            return question(work)
+
+    def case_of(self, accession: str) -> str | None:
+        """Our id of a case."""
+        found: str | None = self.read(lambda work: work.identities.find(accession))
+        return found
+
+    def id_of(self, accession: str) -> str:
+        """Our id of a case that is there."""
+        found = self.case_of(accession)
+        assert found is not None, f"no case under {accession}"
+        return found
+
+    def delivered(self) -> int:
+        """How many messages are delivered."""
+        count: int = self.read(lambda work: work.outbox.summary().counts[MessageState.DELIVERED])
+        return count
+
+    def wait_delivered(self, count: int, seconds: float = 60.0) -> None:
+        """Wait until so many messages are delivered."""
+        try:
+            wait_for(lambda: self.delivered() >= count, seconds, what=f"{count} deliveries", every_s=0.1)
+        except TimeoutError as error:
+            raise AssertionError(f"{error}\n{self.said[-4000:]}") from None
+
+    def drop(self, accession: str, files: Mapping[str, bytes], manifest: Mapping[str, Any] | None = None) -> Path:
+        """Put a case into the incoming folder at once, as a move would; gives its folder."""
+        fresh = self.folder / f"fresh-{accession}"
+        fresh.mkdir()
+        for name, content in files.items():
+            (fresh / name).write_bytes(content)
+        if manifest is not None:
+            (fresh / "case.json").write_text(json.dumps(manifest))
+        target = self.incoming / accession
+        fresh.rename(target)
+        return target
+
+    def _is_ready_or_ended(self) -> bool:
+        assert self._process is not None
+        return self._process.poll() is not None or "\nready: " in f"\n{self.said}"
+
+
+class Prefect:
+    """What a person would find in the Prefect UI, asked over its API."""
+
+    def __init__(self, port: int) -> None:
+        self._client = httpx.Client(base_url=f"http://127.0.0.1:{port}/api", trust_env=False, timeout=20)
+        token = self._client.get("/csrf-token", params={"client": "test"}).json()["token"]
+        self._client.headers.update({"Prefect-Csrf-Token": token, "Prefect-Csrf-Client": "test"})
+
+    def ask(self, path: str, **body: Any) -> Any:
+        """POST; gives the answer."""
+        reply = self._client.post(path, json=body)
+        reply.raise_for_status()
+        return reply.json() if reply.content else None
+
+    def runs(self, flow: str) -> list[dict[str, Any]]:
+        """Runs of a flow, the latest first."""
+        found: list[dict[str, Any]] = self.ask(
+            "/flow_runs/filter", flows={"name": {"any_": [flow]}}, sort="EXPECTED_START_TIME_DESC", limit=200
+        )
+        return found
+
+    def run_of(self, case_id: str, version: int = 1) -> dict[str, Any]:
+        """The run of one version of a case."""
+        name = f"case {case_id}, version {version}"
+        (run,) = [run for run in self.runs("process-case") if run["name"] == name]
+        return dict(run)
+
+    def ended_run_of(self, case_id: str, *, attempts: int = 1) -> dict[str, Any]:
+        """The run of a case, once it has ended, at least so many times."""
+        run: dict[str, Any] = {}
+
+        def has_ended() -> bool:
+            run.update(self.run_of(case_id))
+            return run["state_type"] in _FINAL and run["run_count"] >= attempts
+
+        wait_for(has_ended, 40, what="the end of the run", every_s=0.1)
+        return run
+
+    def tasks(self, run: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Task runs of a run."""
+        found: list[dict[str, Any]] = self.ask("/task_runs/filter", flow_runs={"id": {"any_": [run["id"]]}})
+        return found
+
+    def artifacts(self, run: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Artifacts of a run."""
+        found: list[dict[str, Any]] = self.ask(
+            "/artifacts/filter", artifacts={"flow_run_id": {"any_": [run["id"]]}}, limit=200
+        )
+        return found
+
+    def set_state(self, run: Mapping[str, Any], kind: str, name: str) -> None:
+        """Set the state of a run as the UI's buttons do."""
+        self.ask(f"/flow_runs/{run['id']}/set_state", state={"type": kind, "name": name}, force=kind != "CANCELLING")
+
+
+class ThirdPartyLis:
+    """python-hl7's asyncio server on a fixed port, in a thread; keeps the bytes of what it receives.
+
+    Parameters
+    ----------
+    port : int
+    on_message : callable or None
+        Called with each message before it is answered.
+    """
+
+    def __init__(self, port: int, on_message: Callable[[bytes], None] | None = None) -> None:
+        self.port = port
+        self.received: list[bytes] = []
+        self._on_message = on_message
+        self._loop = asyncio.new_event_loop()
+        self._stop = asyncio.Event()
+        self._listening = threading.Event()
+        self._thread = threading.Thread(target=lambda: self._loop.run_until_complete(self._serve()), daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        assert self._listening.wait(10)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(10)
+        self._loop.close()
+
+    def by_control_id(self) -> dict[str, list[bytes]]:
+        """What was received, by MSH-10."""
+        found: dict[str, list[bytes]] = {}
+        for message in self.received:
+            found.setdefault(message.split(b"|")[9].decode(), []).append(message)
+        return found
+
+    def accessions(self) -> list[str]:
+        """OBR-3 of each message, in order of arrival."""
+        parsed = [hl7.parse(message.decode()) for message in self.received]
+        return [str(message.segment("OBR")[3]) for message in parsed]
+
+    async def _session(self, reader: Any, writer: Any) -> None:
+        try:
+            while True:
+                block = await reader.readblock()
+                self.received.append(block)
+                if self._on_message is not None:
+                    self._on_message(block)
+                writer.writemessage(hl7.parse(block.decode()).create_ack("AA"))
+                await writer.drain()
+        except (IncompleteReadError, ConnectionError):
+            writer.close()
+
+    async def _serve(self) -> None:
+        server = await hl7.mllp.start_hl7_server(
+            self._session, "127.0.0.1", self.port, encoding="utf-8", limit=8 * 1024 * 1024
+        )
+        self._listening.set()
+        async with server:
+            await self._stop.wait()
+
+
+def picture(seed: int, *, suffix: str = ".png", size: tuple[int, int] = (96, 128)) -> bytes:
+    """A small picture that differs for every seed."""
+    pixels = np.random.default_rng(seed).integers(90, 230, (*size, 3), dtype=np.uint8)
+    done, encoded = cv2.imencode(suffix, pixels)
+    assert done
+    return encoded.tobytes()
+
+
+def case_files(seed: int, fields: int) -> dict[str, bytes]:
+    """Pictures of a case."""
+    return {f"field-{number}.png": picture(1000 * seed + number) for number in range(fields)}
+
+
+def manifest(patient: str, fields: int | None = None, **more: Any) -> dict[str, Any]:
+    """A `case.json` that names a patient."""
+    known = {"patient": {"id": patient, "issuer": "HOSP", "family": f"Family{patient}", "given": "Zoe"}, **more}
+    return known if fields is None else {**known, "expected_fields": fields}
+
+
+def audit_is_intact(service: RunningService) -> bool:
+    """Whether the audit chain verifies."""
+    intact: bool = service.read(lambda work: work.audit.verify().intact)
+    return intact
+
+
+def contents_below(folders: Sequence[Path]) -> dict[Path, bytes]:
+    """Every file below some folders."""
+    return {path: path.read_bytes() for folder in folders for path in folder.rglob("*") if path.is_file()}
+
+
+def _is_alive(entry: Path) -> bool:
+    return ") Z " not in (entry / "stat").read_text()
