@@ -1,0 +1,187 @@
+"""The sender on a real database against the simulated LIS: what each answer does to the message."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from db.session import Database
+from db.states import MessageState
+from db.views import MessageView
+from flows.deliver import MAX_REJECTED, Backoff, Sender
+from integrations.hl7.ack import AckPolicy, control_id_of
+from integrations.hl7.faults import Fault
+from integrations.hl7.mllp import Endpoint, MllpClient
+from integrations.hl7.simulator import LisSimulator
+from tests.hl7_examples import message
+from tests.support import free_port
+
+START = datetime(2026, 11, 23, 10, 0, tzinfo=UTC)
+
+
+class Outgoing:
+    """A database with messages for one destination, and its sender; both clocks are the test's own."""
+
+    def __init__(self, folder: Path, port: int) -> None:
+        self.now = START
+        self.database = Database(f"sqlite:///{folder / 'sphero.db'}", lambda: self.now)
+        self.database.upgrade()
+        self.sender = self._sender(port)
+        self._cases = 0
+
+    def _sender(self, port: int) -> Sender:
+        return Sender(
+            name="lis",
+            database=self.database,
+            client=MllpClient(Endpoint("lis", "127.0.0.1", port, 2, 2, 0.5)),
+            policy=AckPolicy(),
+            owner="test/sender",
+            lease_seconds=30,
+            clock=lambda: self.now,
+            monotonic=self._seconds,
+            random=lambda: 1.0,
+            pause=self.wait,
+            backoff=Backoff(first=10, longest=100),
+        )
+
+    def _seconds(self) -> float:
+        return self.now.timestamp()
+
+    def queue(self, revision: int, case_id: str | None = None) -> str:
+        """Queue a message; gives the case's id."""
+        body = message(revision)
+        with self.database.transaction("test") as work:
+            self._cases += 1
+            case_id = case_id or work.identities.find_or_create(f"A{self._cases}")
+            work.outbox.enqueue(case_id, revision, "lis", order_key=case_id, control_id=control_id_of(body), body=body)
+        return case_id
+
+    def wait(self, seconds: float) -> None:
+        self.now += timedelta(seconds=seconds)
+
+    def messages(self) -> tuple[MessageView, ...]:
+        with self.database.reading() as work:
+            return work.outbox.list()
+
+
+@contextmanager
+def outgoing(folder: Path, port: int) -> Iterator[Outgoing]:
+    out = Outgoing(folder, port)
+    try:
+        yield out
+    finally:
+        out.sender.close()
+        out.database.close()
+
+
+def test_accepted_messages_are_delivered_in_order(tmp_path: Path) -> None:
+    with LisSimulator() as lis, outgoing(tmp_path, lis.port) as out:
+        case_id = out.queue(1)
+        out.queue(2, case_id)
+        tried = out.sender.drain()
+        assert [each.state for each in tried] == [MessageState.DELIVERED] * 2
+        assert [each.ack_code for each in out.messages()] == ["AA", "AA"]
+        assert [received.body for received in lis.messages] == [message(1), message(2)]
+        assert out.sender.drain() == ()
+
+
+def test_a_destination_that_is_away_costs_a_message_nothing(tmp_path: Path) -> None:
+    port = free_port()
+    with outgoing(tmp_path, port) as out:
+        out.queue(1)
+        assert out.sender.drain() == ()
+        assert out.sender.problem is not None
+        (waiting,) = out.messages()
+        assert (waiting.state, waiting.attempts) == (MessageState.WAITING, 0)
+        assert not out.sender.is_due(), "it is tried again only after a while"
+        out.wait(10)
+        assert out.sender.is_due()
+        with LisSimulator(port):
+            assert out.sender.reachable()
+            out.sender.drain()
+        assert out.messages()[0].state is MessageState.DELIVERED
+        assert out.sender.problem is None
+
+
+def test_trying_out_of_turn_does_not_prolong_the_wait(tmp_path: Path) -> None:
+    with outgoing(tmp_path, free_port()) as out:
+        out.queue(1)
+        for _ in range(8):
+            out.sender.drain()
+        out.wait(10)
+        assert out.sender.is_due()
+
+
+@pytest.mark.parametrize("fault", [Fault.SILENT, Fault.WRONG_ID, Fault.GARBAGE, Fault.CLOSE_AFTER_RECEIPT])
+def test_without_a_valid_answer_the_same_bytes_go_out_again(tmp_path: Path, fault: Fault) -> None:
+    with LisSimulator(fault=fault) as lis, outgoing(tmp_path, lis.port) as out:
+        out.queue(1)
+        (tried,) = out.sender.drain()
+        assert (tried.state, tried.attempts) == (MessageState.UNKNOWN, 1)
+        assert out.sender.drain() == (), "not before its time"
+        lis.heal()
+        out.wait(10)
+        (tried,) = out.sender.drain()
+        assert tried.state is MessageState.DELIVERED
+        assert {received.body for received in lis.messages} == {message(1)}
+        assert len(lis.messages) == 2
+
+
+def test_an_error_parks_the_message_and_blocks_only_its_own_case(tmp_path: Path) -> None:
+    with LisSimulator(fault=Fault.AE) as lis, outgoing(tmp_path, lis.port) as out:
+        case_id = out.queue(1)
+        out.queue(2, case_id)
+        (tried,) = out.sender.drain()
+        assert (tried.state, tried.ack_code) == (MessageState.PARKED, "AE")
+        assert tried.ack is not None
+        lis.heal()
+        out.queue(3)
+        out.sender.drain()
+        assert [each.state for each in out.messages()] == [
+            MessageState.PARKED,
+            MessageState.WAITING,
+            MessageState.DELIVERED,
+        ]
+
+
+def test_a_rejection_is_tried_a_few_times_and_then_parked(tmp_path: Path) -> None:
+    with LisSimulator(fault=Fault.AR) as lis, outgoing(tmp_path, lis.port) as out:
+        out.queue(1)
+        states = []
+        for _ in range(MAX_REJECTED):
+            (tried,) = out.sender.drain()
+            states.append(tried.state)
+            out.wait(1000)
+        assert states == [MessageState.RETRY] * (MAX_REJECTED - 1) + [MessageState.PARKED]
+        assert len({received.body for received in lis.messages}) == 1
+
+
+def test_a_message_whose_sender_died_goes_out_again(tmp_path: Path) -> None:
+    with LisSimulator() as lis, outgoing(tmp_path, lis.port) as out:
+        out.queue(1)
+        with out.database.transaction("test") as work:
+            work.outbox.claim_due("lis", "test/dead", 30)
+        assert out.sender.drain() == ()
+        out.wait(31)
+        (tried,) = out.sender.drain()
+        assert (tried.state, tried.attempts) == (MessageState.DELIVERED, 2)
+
+
+def test_the_gap_between_messages_is_kept(tmp_path: Path) -> None:
+    with LisSimulator() as lis, outgoing(tmp_path, lis.port) as out:
+        out.sender._gap_seconds = 5.0
+        out.queue(1)
+        out.queue(2)
+        out.sender.drain()
+        assert out.now == START + timedelta(seconds=5)
+
+
+def test_stopped_it_ends_after_the_message_it_is_at(tmp_path: Path) -> None:
+    with LisSimulator(on_message=lambda _: out.sender.stop()) as lis, outgoing(tmp_path, lis.port) as out:
+        out.queue(1)
+        out.queue(2)
+        assert len(out.sender.drain()) == 1

@@ -1,0 +1,130 @@
+"""Settings: what is wrong is named with what is allowed, and never with its value."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from flows.cli.init import TEMPLATE
+from flows.config import check_settings, load_settings
+from flows.errors import SettingsError
+from flows.settings import Settings
+
+SECRET = "hunter2"
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in [name for name in os.environ if name.startswith("SPHERO_")]:
+        monkeypatch.delenv(variable)
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"folder": {"scan_second": 3}}, "[folder] scan_second: there is no such key; did you mean scan_seconds?"),
+        ({"foldr": {}}, "[foldr]: there is no such key; did you mean folder?"),
+        ({"site": {"release_policy": "final"}}, "[site] release_policy: must be one of 'preliminary'"),
+        ({"site": {"time_zone": "Mars/Olympus"}}, "[site] time_zone: must be a name of the IANA time zone list"),
+        ({"http": {"port": 0}}, "[http] port: input should be greater than or equal to 1"),
+        ({"folder": {"pixel_aspect": float("nan")}}, "[folder] pixel_aspect: input should be"),
+        ({"hl7": {"destination": [{"host": "h", "port": 1}]}}, "[[hl7.destination]] name: must be given"),
+        (
+            {"hl7": {"destination": [{"name": "a", "host": "h", "port": 1, "profile": {"charset": "latin"}}]}},
+            "[[hl7.destination.profile]] charset: must be one of 'ASCII', '8859/1', 'UNICODE UTF-8'",
+        ),
+        (
+            {"hl7": {"destination": [{"name": "a", "host": "h", "port": 1}, {"name": "a", "host": "i", "port": 1}]}},
+            "[[hl7.destination]] name: 'a' stands twice",
+        ),
+        ({"prefect": {"api_url": "prefect:4200"}}, "[prefect] api_url: must be empty or begin with http://"),
+    ],
+)
+def test_wrong_settings_are_named_with_what_is_allowed(values: dict[str, Any], told: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        check_settings(values, Path("/site"))
+    assert told in str(caught.value)
+
+
+def test_every_wrong_key_is_told_at_once_and_no_value() -> None:
+    values = {"database": {"url": [SECRET]}, "http": {"port": SECRET}, "paths": {"dat": SECRET}}
+    with pytest.raises(SettingsError) as caught:
+        check_settings(values, Path("/site"))
+    told = str(caught.value)
+    assert all(key in told for key in ("[database] url", "[http] port", "[paths] dat"))
+    assert SECRET not in told
+    assert SECRET not in repr(caught.value.__context__)
+
+
+def test_paths_are_meant_from_the_folder_of_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "site" / "sphero.toml"
+    file.parent.mkdir()
+    file.write_text('[paths]\ndata = "kept"\n[model]\nbundle = "mine"\n')
+    settings = load_settings(file)
+    assert settings.data == tmp_path / "site" / "kept"
+    assert settings.incoming == tmp_path / "site" / "kept" / "incoming"
+    assert settings.database.url == f"sqlite:///{tmp_path}/site/kept/sphero.db"
+    assert settings.model.bundle == str(tmp_path / "site" / "mine")
+
+
+def test_the_environment_goes_before_the_file_key_by_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "other.toml").write_text("[folder]\nscan_seconds = 9\nquiet_seconds = 8\n")
+    monkeypatch.setenv("SPHERO_CONFIG", "other.toml")
+    monkeypatch.setenv("SPHERO_FOLDER__SCAN_SECONDS", "2")
+    monkeypatch.setenv("SPHERO_HL7__DESTINATION", json.dumps([{"name": "lis", "host": "h", "port": 2575}]))
+    settings = load_settings(folder=tmp_path)
+    assert (settings.folder.scan_seconds, settings.folder.quiet_seconds) == (2.0, 8.0)
+    assert settings.hl7.destination[0].host == "h"
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "told"),
+    [
+        (
+            "SPHERO_FOLDR__SCAN_SECONDS",
+            "2",
+            "SPHERO_FOLDR__SCAN_SECONDS: there is no such section; did you mean SPHERO_FOLDER?",
+        ),
+        ("SPHERO_FOLDER__SCAN_SECOND", "2", "[folder] scan_second: there is no such key"),
+        ("SPHERO_HL7__DESTINATION", "[", "lists and tables are given as JSON"),
+    ],
+)
+def test_a_misspelt_variable_is_refused(monkeypatch: pytest.MonkeyPatch, variable: str, value: str, told: str) -> None:
+    monkeypatch.setenv(variable, value)
+    with pytest.raises(SettingsError) as caught:
+        load_settings(folder=Path("/nowhere"))
+    assert told in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [b"[folder\n", b"\xff\xfe"])
+def test_a_file_that_is_no_toml_is_told(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "sphero.toml").write_bytes(content)
+    with pytest.raises(SettingsError, match="is not valid TOML"):
+        load_settings(folder=tmp_path)
+
+
+def test_the_file_that_init_writes_says_what_the_defaults_are(tmp_path: Path) -> None:
+    (tmp_path / "sphero.toml").write_text(TEMPLATE)
+    assert load_settings(folder=tmp_path) == check_settings({}, tmp_path)
+
+
+def test_the_file_that_init_writes_names_every_key() -> None:
+    uncommented = "\n".join(line.removeprefix("# ") for line in TEMPLATE.splitlines())
+    missing = [
+        f"{section}.{key}"
+        for section, values in Settings().model_dump().items()
+        for key in values
+        if f"\n{key} = " not in uncommented and f"[{section}.{key}]]" not in uncommented
+    ]
+    assert missing == []
+
+
+def test_addresses_for_people() -> None:
+    settings = check_settings({"http": {"host": "0.0.0.0", "port": 9}, "prefect": {"port": 7}}, Path("/site"))  # noqa: S104  # nothing listens
+    assert (settings.http_url, settings.prefect_ui_url) == ("http://127.0.0.1:9", "http://127.0.0.1:7")
+    external = check_settings({"prefect": {"api_url": "http://prefect.example:4200/api"}}, Path("/site"))
+    assert (external.prefect_ui_url, external.embedded_prefect) == ("http://prefect.example:4200", False)
