@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from flows.cli import analyze, audit, case, demo, doctor, evaluate, init, lis_simulator, message, model, up
+from flows.cli import analyze, audit, case, demo, doctor, evaluate, init, lis_simulator, message, model, train, up
 from flows.cli.output import fail
 
 DEBUG = "--debug"
@@ -27,6 +27,7 @@ app.command("init")(init.init)
 app.command("doctor")(doctor.doctor)
 app.command("analyze")(analyze.analyze)
 app.command("evaluate")(evaluate.evaluate)
+model.app.command("train")(train.train)
 app.add_typer(model.app, name="model")
 app.add_typer(case.app, name="case")
 app.add_typer(message.app, name="message")

@@ -22,6 +22,10 @@ def evaluate(
     point_classes: Annotated[
         Path | None, typer.Option(metavar="FILE", help="JSON that says which class each label of a point stands for.")
     ] = None,
+    group: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Only images of this 'patient' of the COCO file; repeatable."),
+    ] = None,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the figures there too.")] = None,
     pixel_aspect: PixelAspect = 1.0,
     bundle: BundleOption = None,
@@ -29,7 +33,9 @@ def evaluate(
     """Measure the model against COCO ground truth or labelled points; prints the figures as JSON."""
     if (coco is None) == (points is None):
         raise typer.BadParameter("give one of the two", param_hint="--coco or --points")
-    figures = _figures(images, coco, points, point_classes, pixel_aspect, bundle)
+    if group and coco is None:
+        raise typer.BadParameter("labelled points name no groups", param_hint="--group")
+    figures = _figures(images, coco, points, point_classes, pixel_aspect, bundle, frozenset(group or ()))
     if out is not None:
         out.write_text(json.dumps(figures, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     print_json(figures)
@@ -42,6 +48,7 @@ def _figures(
     point_classes: Path | None,
     pixel_aspect: float,
     bundle: str | None,
+    groups: frozenset[str],
 ) -> dict[str, Any]:
     from flows.cli.progress import shown
     from sphero_core.bundle import load_bundle, resolve_bundle
@@ -54,7 +61,7 @@ def _figures(
     quiet_tensorflow()
     with shown("evaluating", None):
         if coco is not None:
-            labels = read_coco(images, coco)
+            labels = [label for label in read_coco(images, coco) if not groups or label.group in groups]
             return evaluate_labelled(Run(load_detector(loaded), pixel_aspect), labels)
         classes = read_point_classes(point_classes) if point_classes else CHULA_CLASSES
         pointed = read_point_folder(images, points or images, classes)

@@ -18,15 +18,16 @@ from sphero_core.bundle import InputSpec, Thresholds, seal_bundle
 from sphero_core.detector import Candidates, Detector
 from sphero_core.training.config import RunConfig
 from sphero_core.training.serving import ServingModule
+from sphero_core.training.task import SampleSource
 from sphero_core.training.train import load_model
 
 CLASSES = ["RBC", "Spherocyte", "Platelet", "WBC"]
 OUTPUTS = ("boxes", "probabilities", "masks")
 
 
-def detector_of(run: RunConfig, checkpoint: Path, thresholds: Thresholds) -> Detector:
+def detector_of(run: RunConfig, checkpoint: Path, thresholds: Thresholds, samples: SampleSource) -> Detector:
     """A detector straight from a checkpoint, to evaluate a network that is not exported."""
-    module = ServingModule(load_model(run, checkpoint), run.input_height, run.input_width)
+    module = ServingModule(load_model(run, checkpoint, samples), run.input_height, run.input_width)
 
     def forward(image: np.ndarray[Any, np.dtype[np.uint8]]) -> Candidates:
         outputs = module.detect(tf.constant(image[None]))
@@ -36,7 +37,12 @@ def detector_of(run: RunConfig, checkpoint: Path, thresholds: Thresholds) -> Det
 
 
 def export_bundle(
-    run: RunConfig, checkpoint: Path, thresholds: Thresholds, out: Path, provenance: Mapping[str, Any]
+    run: RunConfig,
+    checkpoint: Path,
+    thresholds: Thresholds,
+    samples: SampleSource,
+    out: Path,
+    provenance: Mapping[str, Any],
 ) -> str:
     """Write a bundle.
 
@@ -45,6 +51,8 @@ def export_bundle(
     run : RunConfig
     checkpoint : Path
     thresholds : Thresholds
+    samples : callable
+        Training samples of the run; the statistics of the batch normalisations are measured on them.
     out : Path
         The bundle's folder; replaced if it is there.
     provenance : mapping
@@ -58,7 +66,7 @@ def export_bundle(
     if out.exists():
         shutil.rmtree(out)
     out.mkdir(parents=True)
-    module = ServingModule(load_model(run, checkpoint), run.input_height, run.input_width)
+    module = ServingModule(load_model(run, checkpoint, samples), run.input_height, run.input_width)
     _save_frozen(module, out / "model")
     description = {
         "schema": "spheroflow-bundle-1",

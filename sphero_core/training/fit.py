@@ -22,12 +22,13 @@ import numpy as np
 from sphero_core.analysis import Found, find
 from sphero_core.bundle import Thresholds
 from sphero_core.datasets.coco import LabelledImage
+from sphero_core.detector import Detector
 from sphero_core.image import read_image
 from sphero_core.tiling import plan_tiles
 from sphero_core.training.config import RunConfig
 from sphero_core.training.export import detector_of, export_bundle
 from sphero_core.training.operating_point import FoldPrediction, choose, mean_precision
-from sphero_core.training.train import checkpoints, group_diameters, step_of, train
+from sphero_core.training.train import checkpoints, group_diameters, samples_of, step_of, train
 
 #: Thresholds while nothing is called yet: everything that leaves the graph is kept.
 _OPEN = Thresholds(0.0, 0.0, 0.0, 0.0)
@@ -68,7 +69,7 @@ def fit(run: RunConfig, images: Sequence[LabelledImage], out: Path, bundle: Path
             **figures,
         },
     }
-    return export_bundle(run, checkpoint, thresholds, bundle, provenance)
+    return export_bundle(run, checkpoint, thresholds, samples_of(run, used, diameters), bundle, provenance)
 
 
 def data_hash(images: Sequence[LabelledImage]) -> str:
@@ -101,9 +102,12 @@ def _inner_fold(
     kept = folder / "predictions.pickle"
     if not kept.exists():
         held_images = [image for image in images if image.group == held]
+        samples = samples_of(inner, images, diameters)
         predictions = {
-            round(step_of(checkpoint) / inner.steps, 3): _predict(inner, checkpoint, held_images, diameters[held])
-            for checkpoint in train(inner, images, diameters, folder)
+            round(step_of(checkpoint) / inner.steps, 3): _predict(
+                inner, detector_of(inner, checkpoint, _OPEN, samples), held_images, diameters[held]
+            )
+            for checkpoint in train(inner, images, diameters, folder)[-run.checkpoints :]
         }
         kept.write_bytes(pickle.dumps(predictions))
     found: dict[float, list[FoldPrediction]] = pickle.loads(kept.read_bytes())  # noqa: S301  # written above, by us
@@ -111,9 +115,8 @@ def _inner_fold(
 
 
 def _predict(
-    run: RunConfig, checkpoint: Path, images: Sequence[LabelledImage], diameter: float
+    run: RunConfig, detector: Detector, images: Sequence[LabelledImage], diameter: float
 ) -> list[FoldPrediction]:
-    detector = detector_of(run, checkpoint, _OPEN)
     predictions = []
     for image in images:
         field = read_image(image.path, pixel_aspect=run.pixel_aspect)

@@ -21,7 +21,11 @@ from sphero_core.scale import case_cell_diameter, measure_cell_diameters
 from sphero_core.synthetic import draw_smear, random_style
 from sphero_core.training.config import RunConfig, experiment, write_run
 from sphero_core.training.samples import Augmenter, TrainingField, endless, prepare_labelled, prepare_synthetic
-from sphero_core.training.task import SmearTask
+from sphero_core.training.task import SampleSource, SmearTask
+
+#: Batches over which the statistics of the batch normalisations are measured, and the weight of the past in them.
+STATISTICS_BATCHES = 60
+STATISTICS_MOMENTUM = 0.95
 
 
 def group_diameters(images: Sequence[LabelledImage], pixel_aspect: float) -> dict[str, float]:
@@ -91,15 +95,11 @@ def train(run: RunConfig, images: Sequence[LabelledImage], diameters: Mapping[st
     write_run(run, out / "run.yaml")
     tf.keras.utils.set_random_seed(run.seed)
     tf_keras.mixed_precision.set_global_policy("mixed_bfloat16" if run.bfloat16 else "float32")
-    fields, weights = training_fields(images, run, diameters)
+    samples = samples_of(run, images, diameters)
     config = experiment(run)
-    augmenter = Augmenter(
-        run.input_height, run.input_width, config.task.train_data.parser.mask_crop_size,
-        dataclasses.asdict(run.augmentation),
-    )  # fmt: skip
     strategy = tf.distribute.OneDeviceStrategy("/gpu:0" if tf.config.list_physical_devices("GPU") else "/cpu:0")
     with strategy.scope():
-        task = SmearTask(config.task, lambda: endless(fields, weights, augmenter, run.seed), logging_dir=str(out))
+        task = SmearTask(config.task, samples, logging_dir=str(out))
         train_lib.run_experiment(strategy, task, "train", config, str(out), run_post_eval=False)
     return checkpoints(out)
 
@@ -115,10 +115,48 @@ def step_of(checkpoint: Path) -> int:
     return int(checkpoint.name.rpartition("-")[2])
 
 
-def load_model(run: RunConfig, checkpoint: Path) -> tf_keras.Model:
+def samples_of(run: RunConfig, images: Sequence[LabelledImage], diameters: Mapping[str, float]) -> SampleSource:
+    """What gives endless training samples of a run, the same ones each time it is called."""
+    fields, weights = training_fields(images, run, diameters)
+    crop = experiment(run).task.train_data.parser.mask_crop_size
+    augmenter = Augmenter(run.input_height, run.input_width, crop, dataclasses.asdict(run.augmentation))
+    return lambda: endless(fields, weights, augmenter, run.seed)
+
+
+def load_model(run: RunConfig, checkpoint: Path, samples: SampleSource) -> tf_keras.Model:
     """The network of a run in float32 with the weights of one checkpoint, ready to serve."""
     tf_keras.mixed_precision.set_global_policy("float32")
-    model = SmearTask(experiment(dataclasses.replace(run, bfloat16=False)).task, lambda: iter(())).build_model()
+    config = experiment(dataclasses.replace(run, bfloat16=False)).task
+    task = SmearTask(config, samples)
+    model = task.build_model()
     status = tf.train.Checkpoint(model=model).read(str(checkpoint))
     status.expect_partial().assert_existing_objects_matched()
+    estimate_statistics(model, task.build_inputs(config.train_data))
     return model
+
+
+def estimate_statistics(model: tf_keras.Model, batches: tf.data.Dataset) -> None:
+    """Measure the batch normalisations' statistics anew with the final weights.
+
+    Moving averages kept while the weights still change lag behind them, the more the shorter the schedule: an inner fold of 600 steps
+    found a fifth of the cells with them and nine tenths without. Source: Wu and Johnson 2021, "Rethinking 'Batch' in BatchNorm",
+    arXiv:2105.07576, section 3.
+    """
+    for layer in model.submodules:
+        if isinstance(layer, tf_keras.layers.BatchNormalization):
+            layer.momentum = STATISTICS_MOMENTUM
+
+    @tf.function  # type: ignore[untyped-decorator]
+    def update(images: tf.Tensor, labels: Mapping[str, tf.Tensor]) -> None:
+        model(
+            images,
+            image_shape=labels["image_info"][:, 1, :],
+            anchor_boxes=labels["anchor_boxes"],
+            gt_boxes=labels["gt_boxes"],
+            gt_classes=labels["gt_classes"],
+            gt_masks=labels["gt_masks"],
+            training=True,
+        )
+
+    for images, labels in batches.take(STATISTICS_BATCHES):
+        update(images, labels)
