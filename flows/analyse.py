@@ -6,7 +6,6 @@ A result and the messages that tell it are committed together, with the messages
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -17,7 +16,7 @@ from db.session import Database, UnitOfWork
 from db.states import CaseState, FieldState, HoldReason
 from db.views import CaseView, FieldResult, FieldView, PictureView, ReportView
 from flows.errors import CaseStopped
-from flows.model_child import AnalysedField, ImageTask
+from flows.model_child import ImageTask
 from flows.results import result_of
 from integrations.errors import PatientUnknown
 from integrations.hl7.oru import build_oru
@@ -25,7 +24,7 @@ from integrations.hl7.profile import Profile
 from sphero_core.exports import FieldRecord, summary_document
 from sphero_core.morphology import relate_to_case
 from sphero_core.statistics import count_case
-from sphero_core.types import BundleId, CaseCounts
+from sphero_core.types import BundleId, CaseCounts, FieldFindings
 
 log = logging.getLogger(__name__)
 
@@ -55,8 +54,8 @@ class CaseWork:
     Parameters
     ----------
     database : Database
-    store, pictures : Path
-        Where images are, and overlays go.
+    store : Path
+        Where images are.
     profiles : mapping of str to Profile
         One for each destination, by its name.
     pixel_aspect : float
@@ -72,7 +71,6 @@ class CaseWork:
         *,
         database: Database,
         store: Path,
-        pictures: Path,
         profiles: Mapping[str, Profile],
         pixel_aspect: float,
         clock: Clock,
@@ -80,7 +78,6 @@ class CaseWork:
     ) -> None:
         self._database = database
         self._store = store
-        self._pictures = pictures
         self._profiles = profiles
         self._pixel_aspect = pixel_aspect
         self._clock = clock
@@ -124,18 +121,14 @@ class CaseWork:
 
     def task(self, case: CaseView, field: FieldView) -> ImageTask:
         """Where a field's pixels are and what shape they have."""
-        aspect = case.acquisition.pixel_aspect or self._pixel_aspect
-        return ImageTask(self._store / field.stored_name, field.frame, aspect)
+        return image_task(self._store, case, field, self._pixel_aspect)
 
-    def record(self, field: FieldView, bundle: BundleId, analysed: AnalysedField) -> PictureView | None:
-        """Record the findings of a field and keep its picture."""
-        name = None
-        if analysed.overlay is not None:
-            name = f"{field.field_id}-{bundle.sha256[:12]}.jpg"
-            _write(self._pictures / name, analysed.overlay)
+    def record(self, field: FieldView, bundle: BundleId, findings: FieldFindings) -> None:
+        """Record the findings of a field, and that a picture of them can be had."""
+        name = f"{field.field_id}-{bundle.sha256[:12]}.jpg"
         with self._database.transaction(ACTOR) as work:
-            work.analyses.record(field.field_id, bundle, analysed.findings)
-            return work.reports.add_picture(field.field_id, OVERLAY, name, "image/jpeg") if name else None
+            work.analyses.record(field.field_id, bundle, findings)
+            work.reports.add_picture(field.field_id, OVERLAY, name, "image/jpeg")
 
     def refuse(self, field: FieldView, reason: str) -> None:
         """Put a field aside that cannot be analysed; its file is kept."""
@@ -209,6 +202,11 @@ class CaseWork:
         return CaseStopped("Held", f"held ({reason}): {why}")
 
 
+def image_task(store: Path, case: CaseView, field: FieldView, pixel_aspect: float) -> ImageTask:
+    """Where a field's pixels are and what shape they have; `pixel_aspect` where the case names none."""
+    return ImageTask(store / field.stored_name, field.frame, case.acquisition.pixel_aspect or pixel_aspect)
+
+
 def read_result(work: UnitOfWork, case_id: str) -> CaseResult | None:
     """The latest result of a case, or None while there is none."""
     reports = work.reports.of_case(case_id)
@@ -237,10 +235,3 @@ def _record_of(case: CaseView, result: FieldResult) -> FieldRecord:
         um_per_pixel=case.acquisition.um_per_pixel,
         findings=result.findings,
     )
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write a picture so that a reader never meets half of it; it need not survive a power cut, it can be drawn anew."""
-    fresh = path.with_name(f"{path.name}.{os.getpid()}.part")
-    fresh.write_bytes(content)
-    fresh.replace(path)

@@ -175,9 +175,9 @@ def _told(service: Service, drawn: SyntheticCase, message: MessageView) -> Demon
     with service.database.reading() as work:
         result = read_result(work, message.case_id)
         pictures = work.reports.pictures_of(message.case_id)
+    overlays = tuple(service.pictures.file(picture.picture_id) for picture in pictures)
     if result is None:
         raise ServiceError("the message was sent without a report; this is a fault of the program")
-    overlays = tuple(service.places.pictures / picture.stored_name for picture in pictures)
     return Demonstration(service.settings, drawn, result, message, overlays)
 
 

@@ -36,14 +36,6 @@ class ImageTask:
     pixel_aspect: float
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class AnalysedField:
-    """Findings of a field, and the picture that shows them (JPEG; None where none could be drawn)."""
-
-    findings: FieldFindings
-    overlay: bytes | None
-
-
 class Engine(Protocol):
     """What the process is asked; raises `ImageError` for an image that cannot be used."""
 
@@ -56,8 +48,12 @@ class Engine(Protocol):
         """Diameters of the field's lone red cells, in pixels of the field, as an array."""
         ...
 
-    def analyse(self, task: ImageTask, cell_diameter_px: float | None) -> AnalysedField:
+    def analyse(self, task: ImageTask, cell_diameter_px: float | None) -> FieldFindings:
         """Find and measure the cells of a field."""
+        ...
+
+    def draw(self, task: ImageTask, findings: FieldFindings) -> bytes:
+        """The findings drawn over their field, as JPEG."""
         ...
 
 
@@ -103,8 +99,7 @@ def load_factory(name: str) -> Factory:
 def _answer(pipe: Pipe, engine: Engine, number: int, kind: str, values: tuple[Any, ...]) -> None:
     pipe.live()
     try:
-        result = engine.measure(*values) if kind == "measure" else engine.analyse(*values)
-        pipe.say(number, Word.DONE, result)
+        pipe.say(number, Word.DONE, _ask(engine, kind, values))
     except ImageError as error:
         pipe.say(number, Word.REFUSED, str(error))
     except MemoryError:
@@ -112,6 +107,14 @@ def _answer(pipe: Pipe, engine: Engine, number: int, kind: str, values: tuple[An
     except Exception as error:  # the edge of the job: the parent quarantines the field with this reason
         pipe.say(number, Word.FAILED, f"the analysis failed ({type(error).__name__})")
         raise
+
+
+def _ask(engine: Engine, kind: str, values: tuple[Any, ...]) -> object:
+    if kind == "measure":
+        return engine.measure(*values)
+    if kind == "analyse":
+        return engine.analyse(*values)
+    return engine.draw(*values)
 
 
 class Pipe:

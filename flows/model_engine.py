@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from flows.model_child import AnalysedField, ImageTask
+from flows.model_child import ImageTask
 from flows.overlay import encode_overlay
 from sphero_core.bundle import load_bundle
 from sphero_core.case import FieldSource, analyse_source
 from sphero_core.detector import Candidates, Detector, load_detector
-from sphero_core.image import read_reduced
+from sphero_core.image import read_image, read_reduced
 from sphero_core.scale import measure_cell_diameters
-from sphero_core.types import BundleId
+from sphero_core.types import BundleId, FieldFindings
 
 
 class DetectorEngine:
@@ -48,11 +48,14 @@ class DetectorEngine:
         reduced = read_reduced(task.path, frame=task.frame, pixel_aspect=task.pixel_aspect)
         return measure_cell_diameters(reduced.pixels) * reduced.factor
 
-    def analyse(self, task: ImageTask, cell_diameter_px: float | None) -> AnalysedField:
-        """Find and measure the cells of a field, and draw them."""
+    def analyse(self, task: ImageTask, cell_diameter_px: float | None) -> FieldFindings:
+        """Find and measure the cells of a field."""
         source = FieldSource(task.path, "", task.frame, task.pixel_aspect)
-        image, findings = analyse_source(self._detector, source, cell_diameter_px)
-        return AnalysedField(findings, encode_overlay(image, findings))
+        return analyse_source(self._detector, source, cell_diameter_px)[1]
+
+    def draw(self, task: ImageTask, findings: FieldFindings) -> bytes:
+        """The findings drawn over their field, as JPEG."""
+        return encode_overlay(read_image(task.path, frame=task.frame, pixel_aspect=task.pixel_aspect), findings)
 
     def _forward(self, pixels: NDArray[np.uint8]) -> Candidates:
         # The network uses every core by itself: two at once would only be in each other's way.

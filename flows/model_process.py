@@ -25,8 +25,8 @@ from pathlib import Path
 from typing import Any
 
 from flows.errors import FieldFatal, FieldRefused, ModelUnavailable
-from flows.model_child import AnalysedField, ImageTask, Word
-from sphero_core.types import BundleId
+from flows.model_child import ImageTask, Word
+from sphero_core.types import BundleId, FieldFindings
 
 log = logging.getLogger(__name__)
 
@@ -162,12 +162,16 @@ class ModelProcess:
         """Diameters of the field's lone red cells, in pixels of the field."""
         return self._submit("measure", (task,))
 
-    def analyse(self, task: ImageTask, cell_diameter_px: float | None) -> Future[AnalysedField]:
+    def analyse(self, task: ImageTask, cell_diameter_px: float | None) -> Future[FieldFindings]:
         """Find the cells of a field.
 
         The future raises `FieldRefused`, `FieldFatal`, or `ModelUnavailable`.
         """
         return self._submit("analyse", (task, cell_diameter_px))
+
+    def draw(self, task: ImageTask, findings: FieldFindings) -> Future[bytes]:
+        """The findings drawn over their field, as JPEG; goes before what waits, for a person is looking."""
+        return self._submit("draw", (task, findings))
 
     def _submit(self, kind: str, values: tuple[Any, ...]) -> Future[Any]:
         request = _Request(next(self._numbers), kind, values)
@@ -193,7 +197,10 @@ class ModelProcess:
         if event == "stop":
             self._stopping = True
         elif event == "ask":
-            self._waiting.append(value)
+            if value.kind == "draw":
+                self._waiting.appendleft(value)
+            else:
+                self._waiting.append(value)
         elif child is not self._child:
             return  # the last words of one that is gone
         elif event == "gone":

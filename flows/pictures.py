@@ -1,116 +1,68 @@
-"""Our own HTTP port: health, and the pictures that Prefect's pages show, by ids that cannot be guessed."""
+"""Pictures that show what was found, drawn when somebody first looks at one, and kept.
+
+Drawing costs a third of a network pass, and most fields are never looked at: so it does not hold up the analysis.
+"""
 
 from __future__ import annotations
 
-import logging
-import re
-import socket
+import os
 import threading
-from collections.abc import Callable
 from pathlib import Path
 
-import uvicorn
-from fastapi import FastAPI, HTTPException
-from fastapi.responses import FileResponse, JSONResponse
-
-from db.errors import DatabaseError, NotFound
+from db.errors import NotFound
 from db.session import Database
-from flows.errors import PortTaken
+from flows.analyse import image_task
+from flows.model_process import ModelProcess
 
-log = logging.getLogger(__name__)
-
-STOP_SECONDS = 2.0
-_PICTURE_ID = re.compile(r"[0-9a-f]{32}")
+DRAW_SECONDS = 60.0
 
 
-def make_app(database: Database, folder: Path, readiness: Callable[[], dict[str, str | None]]) -> FastAPI:
-    """The application.
+class Pictures:
+    """The pictures of all fields; for any number of threads.
 
     Parameters
     ----------
     database : Database
-    folder : Path
-        Where pictures are.
-    readiness : callable
-        Gives each part of the service with what is wrong with it, None where nothing is.
-    """
-    app = FastAPI(title="Spheroflow", docs_url=None, redoc_url=None, openapi_url=None)
-
-    @app.get("/healthz")
-    def healthz() -> dict[str, str]:
-        return {"status": "ok"}
-
-    @app.get("/readyz")
-    def readyz() -> JSONResponse:
-        parts = readiness()
-        ready = not any(parts.values())
-        return JSONResponse({"ready": ready, "parts": parts}, status_code=200 if ready else 503)
-
-    @app.get("/pictures/{picture_id}")
-    def picture(picture_id: str) -> FileResponse:
-        if not _PICTURE_ID.fullmatch(picture_id):
-            raise HTTPException(404)
-        try:
-            with database.reading() as work:
-                found = work.reports.picture(picture_id)
-        except NotFound:
-            raise HTTPException(404) from None
-        except DatabaseError:
-            raise HTTPException(503) from None
-        path = folder / found.stored_name
-        if not path.is_file():
-            raise HTTPException(404)
-        return FileResponse(path, media_type=found.media_type, headers={"Cache-Control": "private, max-age=3600"})
-
-    return app
-
-
-class HttpServer:
-    """The application on a port, in a thread.
-
-    Parameters
-    ----------
-    app : FastAPI
-    host : str
-    port : int
+    model : ModelProcess
+        Draws, for it has the pixels' code loaded.
+    store, folder : Path
+        Where images are, and pictures go.
+    pixel_aspect : float
+        Where a case names none.
     """
 
-    def __init__(self, app: FastAPI, host: str, port: int) -> None:
-        self._address = (host, port)
-        config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=1)
-        self._server = uvicorn.Server(config)
-        self._socket: socket.socket | None = None
-        self._thread = threading.Thread(target=self._serve, name="http", daemon=True)
+    def __init__(
+        self, *, database: Database, model: ModelProcess, store: Path, folder: Path, pixel_aspect: float
+    ) -> None:
+        self._database = database
+        self._model = model
+        self._store = store
+        self._folder = folder
+        self._pixel_aspect = pixel_aspect
 
-    def start(self) -> None:
-        """Listen.
+    def file(self, picture_id: str) -> Path:
+        """The file of a picture, drawn if it is not there yet.
 
         Raises
         ------
-        PortTaken
+        NotFound
+            There is no such picture, or its field is no longer analysed.
+        DatabaseError, ModelError, TimeoutError
         """
-        host, port = self._address
-        try:
-            self._socket = socket.create_server(
-                self._address, family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=64
-            )
-        except OSError as error:
-            reason = error.strerror or type(error).__name__
-            raise PortTaken(f"{host}:{port} cannot be listened on ({reason}); see [http] host and port") from None
-        self._thread.start()
-
-    @property
-    def alive(self) -> bool:
-        """Whether it serves."""
-        return self._thread.is_alive()
-
-    def stop(self) -> None:
-        """Stop listening."""
-        self._server.should_exit = True
-        if self._thread.is_alive():
-            self._thread.join(STOP_SECONDS)
-        if self._socket is not None:
-            self._socket.close()
-
-    def _serve(self) -> None:
-        self._server.run(sockets=[self._socket] if self._socket else None)
+        with self._database.reading() as work:
+            picture = work.reports.picture(picture_id)
+            path = self._folder / picture.stored_name
+            if path.is_file():
+                return path
+            case = work.cases.get(picture.case_id)
+            results = {result.field.field_id: result for result in work.analyses.results_of(picture.case_id)}
+        result = results.get(picture.field_id)
+        if result is None:
+            raise NotFound("the field of this picture has no findings")
+        task = image_task(self._store, case, result.field, self._pixel_aspect)
+        drawn = self._model.draw(task, result.findings).result(DRAW_SECONDS)
+        # A reader must never meet half of it; it need not survive a power cut, for it can be drawn anew.
+        fresh = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}.part")
+        fresh.write_bytes(drawn)
+        fresh.replace(path)
+        return path

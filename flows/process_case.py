@@ -24,30 +24,30 @@ from flows.errors import CaseStopped, FieldFatal, FieldRefused
 from flows.log import tell
 from flows.run_support import OUTSIDE, TASK, interruptible, shown_safely
 from flows.run_texts import counts_table, delivery_line, field_line, percentage, summary_markdown
-from flows.services import services
+from flows.services import Services, services
 from sphero_core.scale import case_cell_diameter
+from sphero_core.types import FieldFindings
 
 log = logging.getLogger(__name__)
 
 AT_ONCE = 3  # fields of a case under way: two in the model process, one whose result is being recorded
 EACH_BY_ITSELF = 8  # up to so many fields each has its own task
 MOST_GROUPS = 5  # more fields than that are analysed in so many tasks
+MOST_PICTURES = 8  # shown in Prefect by themselves; the summary links to all
+SCALE_FIELDS = 8  # the scale of a case is measured in so many fields; in all where these do not give it
+MODEL_SECONDS = 60.0
 
 
 @task(name="read fields", task_run_name="read fields", **TASK)
 async def read_fields(case: CaseView, fields: Sequence[FieldView]) -> float | None:
     """Measure how large the red cells of a case are."""
-    work, model = services().work, services().model
     async with shown_safely():
-        futures = [asyncio.wrap_future(model.measure(work.task(case, field))) for field in fields]
-        measured = await asyncio.gather(*futures, return_exceptions=True)
-        for outcome in measured:
-            if isinstance(outcome, BaseException) and not isinstance(outcome, FieldRefused | FieldFatal):
-                raise outcome
-        sizes = [outcome for outcome in measured if not isinstance(outcome, BaseException)]
+        sizes = await _sizes(case, spread(fields, SCALE_FIELDS))
         diameter = case_cell_diameter(sizes)
+        if diameter is None and len(fields) > SCALE_FIELDS:
+            diameter = case_cell_diameter(await _sizes(case, fields))
     found = "no red cells to measure" if diameter is None else f"red cells are {diameter:.0f} pixels wide"
-    get_run_logger().info("%d of %d fields can be read; %s", len(sizes), len(fields), found)
+    get_run_logger().info("%s", found)
     return diameter
 
 
@@ -132,6 +132,13 @@ async def _analyse_case(case_id: str) -> None:
         await record_result(case, owner)
 
 
+def spread(fields: Sequence[FieldView], most: int) -> list[FieldView]:
+    """At most so many fields, evenly spread over all."""
+    if len(fields) <= most:
+        return list(fields)
+    return [fields[place * len(fields) // most] for place in range(most)]
+
+
 def groups_of(fields: Sequence[FieldView], total: int) -> list[tuple[str, tuple[FieldView, ...]]]:
     """Fields by task, each with the task's name; few tasks however many fields."""
     first = total - len(fields) + 1
@@ -146,23 +153,33 @@ def groups_of(fields: Sequence[FieldView], total: int) -> list[tuple[str, tuple[
     return groups
 
 
+async def _sizes(case: CaseView, fields: Sequence[FieldView]) -> list[Any]:
+    """Sizes of the cells of each field that can be read."""
+    work, model = services().work, services().model
+    futures = [asyncio.wrap_future(model.measure(work.task(case, field))) for field in fields]
+    measured = await asyncio.gather(*futures, return_exceptions=True)
+    for outcome in measured:
+        if isinstance(outcome, BaseException) and not isinstance(outcome, FieldRefused | FieldFatal):
+            raise outcome
+    return [outcome for outcome in measured if not isinstance(outcome, BaseException)]
+
+
 async def _analyse(case: CaseView, field: FieldView, diameter: float | None) -> str | None:
     """Analyse and record one field; gives the reason where it is refused."""
     work, model = services().work, services().model
     try:
-        analysed = await asyncio.wrap_future(model.analyse(work.task(case, field), diameter))
-        bundle = await asyncio.to_thread(model.wait_ready, 60.0)
-        picture = await asyncio.to_thread(work.record, field, bundle, analysed)
+        findings = await asyncio.wrap_future(model.analyse(work.task(case, field), diameter))
+        await asyncio.to_thread(_record, services(), field, findings)
     except (FieldRefused, FieldFatal) as refusal:
         await asyncio.to_thread(work.refuse, field, str(refusal))
         get_run_logger().warning("a field is put aside: %s", refusal)
         return str(refusal)
-    get_run_logger().info("%s", field_line(analysed.findings))
-    if picture is not None:
-        await acreate_image_artifact(
-            image_url=f"{services().picture_url}/{picture.picture_id}", description=field_line(analysed.findings)
-        )
+    get_run_logger().info("%s", field_line(findings))
     return None
+
+
+def _record(at_hand: Services, field: FieldView, findings: FieldFindings) -> None:
+    at_hand.work.record(field, at_hand.model.wait_ready(MODEL_SECONDS), findings)
 
 
 async def _delivered(case_id: str, revision: int) -> tuple[MessageView, ...]:
@@ -202,6 +219,12 @@ async def _show(case_id: str) -> None:
     result, pictures, messages = await asyncio.to_thread(read)
     if result is None:
         return
+    for field in result.fields[:MOST_PICTURES]:
+        if field.field.field_id in pictures:
+            picture = pictures[field.field.field_id]
+            await acreate_image_artifact(
+                image_url=f"{url}/{picture.picture_id}", description=field_line(field.findings)
+            )
     mine = [message for message in messages if message.revision == result.report.revision]
     await acreate_table_artifact(table=counts_table(result, pictures, url), description="Counts by field")
     await acreate_markdown_artifact(

@@ -22,8 +22,9 @@ from db.errors import DatabaseError
 from flows.courier import Courier
 from flows.deliver import Sender
 from flows.errors import PortTaken, PrefectUnavailable, ServiceError
+from flows.http_server import HttpServer, make_app
 from flows.model_process import ModelProcess
-from flows.pictures import HttpServer, make_app
+from flows.pictures import Pictures
 from flows.places import DataLock, places_of
 from flows.prefect_environment import SERVER_HOST, client_environment, server_environment
 from flows.prefect_server import PrefectServer, answers
@@ -141,7 +142,14 @@ class Service:
         model = self._model = make_model(self._engine, self.places, (self._lock.descriptor,))
         model.start()
         self._start_prefect()
-        app = make_app(self.database, self.places.pictures, self.readiness)
+        self.pictures = Pictures(
+            database=self.database,
+            model=model,
+            store=self.places.store,
+            folder=self.places.pictures,
+            pixel_aspect=self.settings.folder.pixel_aspect,
+        )
+        app = make_app(self.pictures, self.readiness)
         self._http = HttpServer(app, self.settings.http.host, self.settings.http.port)
         self._http.start()
         step("Prefect server")

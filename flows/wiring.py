@@ -144,7 +144,6 @@ def make_services(
     work = CaseWork(
         database=database,
         store=places.store,
-        pictures=places.pictures,
         profiles={destination.name: make_profile(settings, destination) for destination in settings.hl7.destination},
         pixel_aspect=settings.folder.pixel_aspect,
         clock=functools.partial(datetime.now, settings.time_zone),

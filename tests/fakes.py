@@ -10,7 +10,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from flows.model_child import AnalysedField, ImageTask
+from flows.model_child import ImageTask
 from flows.overlay import encode_overlay
 from sphero_core.errors import BundleError
 from sphero_core.image import read_image
@@ -43,15 +43,17 @@ class FakeEngine:
         read_image(task.path, frame=task.frame, pixel_aspect=task.pixel_aspect)
         return np.full(20, 40.0)
 
-    def analyse(self, task: ImageTask, cell_diameter_px: float | None) -> AnalysedField:
+    def analyse(self, task: ImageTask, cell_diameter_px: float | None) -> FieldFindings:
         image = read_image(task.path, frame=task.frame, pixel_aspect=task.pixel_aspect)
         colour = tuple(int(value) for value in image.pixels.reshape(-1, 3).mean(axis=0).round())
         if colour == CRASHES:
             os._exit(9)
         time.sleep(3600 if colour == HANGS else self._seconds)
         self._live()
-        findings = made_up_findings(image, cell_diameter_px or 40.0)
-        return AnalysedField(findings, encode_overlay(image, findings))
+        return made_up_findings(image, cell_diameter_px or 40.0)
+
+    def draw(self, task: ImageTask, findings: FieldFindings) -> bytes:
+        return encode_overlay(read_image(task.path, frame=task.frame, pixel_aspect=task.pixel_aspect), findings)
 
 
 def load_engine(argument: str, live: Callable[[], None]) -> FakeEngine:

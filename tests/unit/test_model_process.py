@@ -52,10 +52,10 @@ def test_fields_are_measured_and_analysed_with_their_picture(tmp_path: Path) -> 
         assert process.wait_ready(60) == BUNDLE
         task = picture(tmp_path, "a")
         assert process.measure(task).result(30).tolist() == [40.0] * 20
-        analysed = process.analyse(task, 40.0).result(30)
-    assert analysed.findings.width == 64
-    assert analysed.overlay is not None
-    assert analysed.overlay.startswith(b"\xff\xd8")
+        findings = process.analyse(task, 40.0).result(30)
+        drawn = process.draw(task, findings).result(30)
+    assert findings.width == 64
+    assert drawn.startswith(b"\xff\xd8")
 
 
 def test_an_image_that_cannot_be_read_is_refused_and_the_next_one_goes_on(tmp_path: Path) -> None:
@@ -66,7 +66,7 @@ def test_an_image_that_cannot_be_read_is_refused_and_the_next_one_goes_on(tmp_pa
         fine = process.analyse(picture(tmp_path, "a"), 40.0)
         with pytest.raises(FieldRefused):
             refused.result(60)
-        assert fine.result(30).findings.cells
+        assert fine.result(30).cells
 
 
 @pytest.mark.parametrize("colour", [CRASHES, HANGS], ids=["crashes", "hangs"])
@@ -80,7 +80,7 @@ def test_only_the_image_that_ends_the_process_is_given_up(tmp_path: Path, colour
         assert not done.not_done
         with pytest.raises(FieldFatal):
             fatal.result()
-        assert all(future.result().findings.cells for future in futures)
+        assert all(future.result().cells for future in futures)
         assert process.wait_ready(30) == first
 
 

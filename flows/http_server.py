@@ -1,0 +1,111 @@
+"""Our own HTTP port: health, and the pictures that Prefect's pages show, by ids that cannot be guessed."""
+
+from __future__ import annotations
+
+import logging
+import re
+import socket
+import threading
+from collections.abc import Callable
+
+import uvicorn
+from fastapi import FastAPI, HTTPException
+from fastapi.responses import FileResponse, JSONResponse
+
+from db.errors import DatabaseError, NotFound
+from flows.errors import FieldFatal, FieldRefused, ModelUnavailable, PortTaken
+from flows.log import tell
+from flows.pictures import Pictures
+
+log = logging.getLogger(__name__)
+
+STOP_SECONDS = 2.0
+_PICTURE_ID = re.compile(r"[0-9a-f]{32}")
+
+
+def make_app(pictures: Pictures, readiness: Callable[[], dict[str, str | None]]) -> FastAPI:
+    """The application.
+
+    Parameters
+    ----------
+    pictures : Pictures
+    readiness : callable
+        Gives each part of the service with what is wrong with it, None where nothing is.
+    """
+    app = FastAPI(title="Spheroflow", docs_url=None, redoc_url=None, openapi_url=None)
+
+    @app.get("/healthz")
+    def healthz() -> dict[str, str]:
+        return {"status": "ok"}
+
+    @app.get("/readyz")
+    def readyz() -> JSONResponse:
+        parts = readiness()
+        ready = not any(parts.values())
+        return JSONResponse({"ready": ready, "parts": parts}, status_code=200 if ready else 503)
+
+    @app.get("/pictures/{picture_id}")
+    def picture(picture_id: str) -> FileResponse:
+        if not _PICTURE_ID.fullmatch(picture_id):
+            raise HTTPException(404)
+        try:
+            path = pictures.file(picture_id)
+        except (NotFound, FieldRefused, FieldFatal):
+            raise HTTPException(404) from None
+        except (DatabaseError, ModelUnavailable, TimeoutError) as error:
+            log.warning("a picture cannot be shown now: %s", tell(error))
+            raise HTTPException(503) from None
+        return FileResponse(path, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=3600"})
+
+    return app
+
+
+class HttpServer:
+    """The application on a port, in a thread.
+
+    Parameters
+    ----------
+    app : FastAPI
+    host : str
+    port : int
+    """
+
+    def __init__(self, app: FastAPI, host: str, port: int) -> None:
+        self._address = (host, port)
+        config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=1)
+        self._server = uvicorn.Server(config)
+        self._socket: socket.socket | None = None
+        self._thread = threading.Thread(target=self._serve, name="http", daemon=True)
+
+    def start(self) -> None:
+        """Listen.
+
+        Raises
+        ------
+        PortTaken
+        """
+        host, port = self._address
+        try:
+            self._socket = socket.create_server(
+                self._address, family=socket.AF_INET6 if ":" in host else socket.AF_INET, backlog=64
+            )
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+            raise PortTaken(f"{host}:{port} cannot be listened on ({reason}); see [http] host and port") from None
+        self._thread.start()
+
+    @property
+    def alive(self) -> bool:
+        """Whether it serves."""
+        return self._thread.is_alive()
+
+    def stop(self) -> None:
+        """Stop listening."""
+        self._server.should_exit = True
+        if self._thread.is_alive():
+            self._thread.join(STOP_SECONDS)
+        if self._socket is not None:
+            self._socket.close()
+
+    def _serve(self) -> None:
+        self._server.run(sockets=[self._socket] if self._socket else None)
