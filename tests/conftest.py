@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from tests.postgresql import PostgresqlServer
 
 ROOT = Path(__file__).resolve().parent.parent
+
+# Tests of serving may import TensorFlow before those of training, which need Keras 2 of it (see `sphero_core.training`).
+os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 
 
 @pytest.fixture(scope="session")

@@ -26,8 +26,6 @@ def train(
     """
     if importlib.util.find_spec("official") is None:
         raise SettingsError("training needs the extra 'train', which is not installed; `make setup` installs it")
-    # The Model Garden is written for Keras 2, and TensorFlow decides on import which Keras it is.
-    os.environ["TF_USE_LEGACY_KERAS"] = "1"
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     from sphero_core.datasets.coco import read_coco
     from sphero_core.training.config import read_run
