@@ -98,9 +98,11 @@ class Executor:
             if state.is_pending():
                 await self._runs.claimed(run)
                 flow = DEPLOYED[item.kind].flow
-                await run_flow(flow, flow_run=run, return_type="state")  # type: ignore[misc]
+                state = await run_flow(flow, flow_run=run, return_type="state")  # type: ignore[misc]
+                if state.is_cancelling():  # the wish came when the work was done
+                    item.cancelled = True
+                    await self._left(item)
         except Abort:
-            log.debug("run left", extra={"run": str(run.id)})
             await self._left(item)
         except asyncio.CancelledError:
             await self._left(item)
@@ -114,7 +116,7 @@ class Executor:
     async def _left(self, item: _Executing) -> None:
         """Give a run that was interrupted the state it deserves; one that Prefect refused to us is not ours."""
         try:
-            if item.cancelled:
+            if item.cancelled or await self._runs.cancelling([item.run.id]):
                 await self._runs.cancelled(item.run.id)
             elif item.task is not None and item.task.cancelling():
                 if item.kind == PROCESS_CASE:

@@ -34,6 +34,7 @@ from flows.services import Services, using
 log = logging.getLogger(__name__)
 
 POLL_SECONDS = 2.0
+CANCEL_SECONDS = 1.0
 HEARTBEAT_SECONDS = 30.0
 RECONCILE_SECONDS = 5.0
 SETTLE_SECONDS = 15.0  # a run that ended without its case being done rests so long before it goes on
@@ -149,7 +150,7 @@ class Worker:
         loops = (
             self._every(POLL_SECONDS, self._poll_now, "polling for runs", lambda: self._poll(client, runs, executor)),
             self._every(HEARTBEAT_SECONDS, None, "sending a heartbeat", lambda: self._heartbeat(client)),
-            self._every(POLL_SECONDS, None, "looking for cancelled runs", lambda: self._cancel(runs, executor)),
+            self._every(CANCEL_SECONDS, None, "looking for cancelled runs", lambda: self._cancel(runs, executor)),
             self._every(
                 RECONCILE_SECONDS, self._nudged, "looking for cases", lambda: self._reconcile(runs, executor, services)
             ),
