@@ -16,6 +16,7 @@ from db.session import Database, UnitOfWork
 from db.states import CaseState, FieldState, HoldReason
 from db.views import CaseView, FieldResult, FieldView, PictureView, ReportView
 from flows.errors import CaseStopped
+from flows.intake import refused_pictures
 from flows.model_child import ImageTask
 from flows.results import result_of
 from integrations.errors import PatientUnknown
@@ -149,10 +150,10 @@ class CaseWork:
         with self._database.reading() as work:
             fields = work.analyses.results_of(case.case_id)
             refused = work.fields.of_case(case.case_id, FieldState.QUARANTINED)
-            files = work.fields.quarantined_files(case.case_id)
+            files = refused_pictures(work, case.case_id)
         related = relate_to_case([result.findings for result in fields])
         fields = tuple(replace(result, findings=found) for result, found in zip(fields, related, strict=True))
-        counts = _counted(case, fields, refused=len(refused) + len(files))
+        counts = _counted(case, fields, refused=len(refused) + files)
         if not counts.fields:
             raise self._hold(case.case_id, HoldReason.FAILED_QUALITY, "no field of the case could be analysed")
         body = summary_document(fields[-1].bundle, [_record_of(case, result) for result in fields], counts)

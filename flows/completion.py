@@ -14,7 +14,7 @@ from db.context import Clock
 from db.session import Database, UnitOfWork
 from db.states import CaseState, HoldReason
 from db.views import Acquisition, CaseView, Identity
-from flows.intake import ACTOR, Intake
+from flows.intake import ACTOR, Intake, refused_pictures
 from integrations.errors import ManifestError
 from integrations.folder.manifest import Manifest
 from integrations.folder.scanner import CaseFolder, Scan
@@ -113,9 +113,11 @@ class Completion:
             return True
 
     def _is_due(self, case: CaseView, manifest: Manifest | None) -> bool:
-        arrived = case.fields + case.files_quarantined
-        if manifest is not None and manifest.expected_fields is not None and arrived >= manifest.expected_fields:
-            return True
+        expected = manifest.expected_fields if manifest is not None else None
+        if expected is not None and case.fields + case.files_quarantined >= expected:
+            with self._database.reading() as work:
+                if case.fields + refused_pictures(work, case.case_id) >= expected:
+                    return True
         return (self._clock() - case.last_arrival_at).total_seconds() >= self._quiet_seconds
 
     def _apply_late(self, case: CaseView, folder: CaseFolder, file: SeenFile) -> bool:

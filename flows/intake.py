@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from db.session import Database
+from db.session import Database, UnitOfWork
 from integrations.errors import ManifestError, SourceChanged, SourceError, SourceGone, SourceRefused
 from integrations.folder.done import Moved
 from integrations.folder.manifest import Manifest, accession_from_folder, read_manifest
@@ -25,6 +25,8 @@ from sphero_core.types import ImageInfo
 log = logging.getLogger(__name__)
 
 ACTOR = "intake"
+MANIFEST_REFUSED = "case.json"
+"""How the reasons of refused manifests begin; other refused files are pictures, or were meant to be."""
 
 PageInfo = Callable[[Path, int], ImageInfo]
 
@@ -140,6 +142,8 @@ class Intake:
 
     def refuse_manifest(self, file: SeenFile, accession: str, reason: str) -> None:
         """Put a `case.json` aside that cannot be used."""
+        if not reason.startswith(MANIFEST_REFUSED):
+            reason = f"{MANIFEST_REFUSED}: {reason}"
         self._refuse(file, accession, reason, _Pile())
 
     def accession_of(self, folder: CaseFolder) -> str:
@@ -233,6 +237,12 @@ class Intake:
     def _clear(self, file: SeenFile, sha256: str | None) -> None:
         if self._staging.move_to_done(file) is Moved.KEPT:
             self._memory.remember(file, sha256)
+
+
+def refused_pictures(work: UnitOfWork, case_id: str) -> int:
+    """How many refused files of a case were to be fields."""
+    files = work.fields.quarantined_files(case_id)
+    return sum(not file.reason.startswith(MANIFEST_REFUSED) for file in files)
 
 
 def _source_key(file: SeenFile) -> str:

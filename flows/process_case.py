@@ -35,6 +35,7 @@ EACH_BY_ITSELF = 8  # up to so many fields each has its own task
 MOST_GROUPS = 5  # more fields than that are analysed in so many tasks
 MOST_PICTURES = 8  # shown in Prefect by themselves; the summary links to all
 SCALE_FIELDS = 8  # the scale of a case is measured in so many fields; in all where these do not give it
+MOST_SENT = 20  # messages that a case's run sends at most at one destination, others' that were due before it included
 MODEL_SECONDS = 60.0
 
 
@@ -101,10 +102,8 @@ async def process_case(case_id: str, revision: int = 1) -> State[Any]:
     """
     async with interruptible(), shown_safely():
         with ExitStack() as expecting:
-            for sender in services().senders.values():
-                expecting.enter_context(sender.expecting())
             try:
-                await _analyse_case(case_id)
+                await _analyse_case(case_id, expecting)
             except CaseStopped as stopped:
                 if stopped.outcome != "Reported":
                     state = Failed if stopped.outcome == "Held" else Completed
@@ -114,7 +113,8 @@ async def process_case(case_id: str, revision: int = 1) -> State[Any]:
     return State(type=delivery.type, name=delivery.name, message=delivery.message)
 
 
-async def _analyse_case(case_id: str) -> None:
+async def _analyse_case(case_id: str, expecting: ExitStack) -> None:
+    """Analyse and record a case; what is recorded is then expected to be delivered by this run."""
     owner = f"{services().owner}/{uuid.uuid4().hex[:12]}"
     case = await asyncio.to_thread(services().work.claim, case_id, owner)
     async with _leased(case, owner):
@@ -129,6 +129,8 @@ async def _analyse_case(case_id: str) -> None:
                     await analyse_fields(label, case, group, diameter)
 
             await _all_or_first_fault([one(label, group) for label, group in groups_of(waiting, len(fields))])
+        for sender in services().senders.values():
+            expecting.enter_context(sender.expecting())
         await record_result(case, owner)
 
 
@@ -183,9 +185,12 @@ def _record(at_hand: Services, field: FieldView, findings: FieldFindings) -> Non
 
 
 async def _delivered(case_id: str, revision: int) -> tuple[MessageView, ...]:
-    """Drain every destination once, and give the messages of this version as they stand then."""
+    """Send what is due at every destination, and give the messages of this version as they stand then.
+
+    Behind a long queue the case does not wait for its turn: the flow `deliver` sends it.
+    """
     for sender in services().senders.values():
-        await asyncio.to_thread(sender.drain)
+        await asyncio.to_thread(sender.drain, most=MOST_SENT)
 
     database = services().database
 

@@ -28,6 +28,8 @@ from integrations.folder.scanner import CaseFolder, Scan
 
 log = logging.getLogger(__name__)
 
+TROUBLE_SECONDS = 15.0  # until the next look where the last one failed: a full disk is not fuller a second later
+
 
 @task(name="take files", task_run_name="take {count} files", **TASK)
 async def take_files(count: int, folder: CaseFolder) -> Taken:  # noqa: ARG001  # count names the task run
@@ -80,7 +82,8 @@ async def watch_folder(minutes: float = 10.0) -> State[Any]:
                 log.warning("the folder is not watched now: %s", now)
                 get_run_logger().error("%s", now)
             problem = now
-            await _wait(min(end, time.monotonic() + services().scan_seconds))
+            pause = services().scan_seconds if problem is None else max(services().scan_seconds, TROUBLE_SECONDS)
+            await _wait(min(end, time.monotonic() + pause))
         if came:
             await acreate_table_artifact(table=[taken_row(taken) for taken in came], description="What came in")
     said = f"{sum(taken.fields for taken in came)} fields came in, {len(completed)} cases were completed"

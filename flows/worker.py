@@ -34,7 +34,7 @@ from flows.services import Services, using
 log = logging.getLogger(__name__)
 
 POLL_SECONDS = 2.0
-CANCEL_SECONDS = 1.0
+CANCEL_SECONDS = 2.0
 HEARTBEAT_SECONDS = 30.0
 RECONCILE_SECONDS = 5.0
 SETTLE_SECONDS = 15.0  # a run that ended without its case being done rests so long before it goes on
