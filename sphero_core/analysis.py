@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from sphero_core.bundle import Thresholds
 from sphero_core.detector import MAX_CANDIDATES, Candidates, Detector
+from sphero_core.judge import judge_cells
 from sphero_core.morphology import measure_cells
 from sphero_core.tiling import Tile, TilePlan, plan_tiles
 from sphero_core.types import Cell, CellClass, FieldFindings, FieldImage
@@ -74,6 +75,7 @@ def analyse_field(
     plan = plan_tiles(image.width, image.height, cell_diameter_px, detector.input)
     found, saturated = find(detector, image.pixels, plan)
     cells = measure_cells(image.pixels, call_cells(found, detector.thresholds, image, plan.scale))
+    cells = judge_cells(cells, detector.judge, detector.thresholds.spherocyte, cell_diameter_px)
     return FieldFindings(
         cells=tuple(cells),
         width=image.width,

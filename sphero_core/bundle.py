@@ -1,7 +1,7 @@
 """The model bundle: one folder with the exported network and everything needed to use and to trust it.
 
     <bundle>/
-      bundle.json        name, version, input, thresholds, training data and split, figures, licences
+      bundle.json        name, version, input, thresholds, spherocyte judge, training data and split, figures, licences
       model/             the TensorFlow SavedModel
       SHA256             one line: the SHA-256 over all other files
 
@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from sphero_core.errors import BundleError
+from sphero_core.judge import SpherocyteJudge
 from sphero_core.types import BundleId
 
 SHIPPED = "<shipped>"
@@ -64,12 +65,13 @@ class InputSpec:
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """A verified bundle on disk."""
+    """A verified bundle on disk; without a judge, the network alone decides what a spherocyte is."""
 
     path: Path
     id: BundleId
     input: InputSpec
     thresholds: Thresholds
+    judge: SpherocyteJudge | None
     description: dict[str, Any]
 
     @property
@@ -118,11 +120,13 @@ def load_bundle(path: Path) -> Bundle:
     try:
         description = json.loads((path / _DESCRIPTION).read_text(encoding="utf-8"))
         thresholds = {key.casefold(): float(value) for key, value in description["thresholds"].items()}
+        judge = description.get("spherocyte_judge")
         return Bundle(
             path=path,
             id=BundleId(str(description["name"]), str(description["version"]), found),
             input=InputSpec(**description["input"]),
             thresholds=Thresholds(**thresholds),
+            judge=None if judge is None else SpherocyteJudge.from_mapping(judge),
             description=description,
         )
     except (ValueError, KeyError, TypeError) as error:

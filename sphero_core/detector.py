@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sphero_core.bundle import Bundle, InputSpec, Thresholds
+from sphero_core.judge import SpherocyteJudge
 from sphero_core.types import BundleId
 
 #: A pass that gives this many candidates may have lost some.
@@ -54,12 +55,15 @@ class Detector:
     thresholds : Thresholds
     bundle : BundleId or None
         None while a network is still in training.
+    judge : SpherocyteJudge or None
+        None leaves the decision on spherocytes to the network.
     """
 
     forward: Forward
     input: InputSpec
     thresholds: Thresholds
     bundle: BundleId | None = None
+    judge: SpherocyteJudge | None = None
 
 
 def load_detector(bundle: Bundle, *, threads: int | None = None) -> Detector:
@@ -80,7 +84,7 @@ def load_detector(bundle: Bundle, *, threads: int | None = None) -> Detector:
     module = tf.saved_model.load(str(bundle.model_path))
     forward = _forward(module.signatures["serving_default"], tf)
     forward(np.full((bundle.input.height, bundle.input.width, 3), 220, np.uint8))
-    return Detector(forward, bundle.input, bundle.thresholds, bundle.id)
+    return Detector(forward, bundle.input, bundle.thresholds, bundle.id, bundle.judge)
 
 
 def _forward(signature: Any, tf: Any) -> Forward:

@@ -25,6 +25,8 @@ from sphero_core.evaluation.coco_truth import truth_of
 from sphero_core.evaluation.detection import detections_of, evaluate_detection
 from sphero_core.evaluation.points import CHULA_CLASSES, LabelledPoints, evaluate_points, read_points
 from sphero_core.image import read_image, read_reduced
+from sphero_core.judge import judge_cells
+from sphero_core.morphology import measure_cells
 from sphero_core.scale import FEWEST_CELLS, case_cell_diameter, measure_cell_diameters
 from sphero_core.tiling import plan_tiles
 from sphero_core.types import Cell, CellClass, FieldImage
@@ -149,5 +151,6 @@ def _cells(run: Run, field: FieldImage, diameter: float, thresholds: Thresholds)
     started = run.clock()
     plan = plan_tiles(field.width, field.height, diameter, run.detector.input)
     found, _ = find(run.detector, field.pixels, plan)
-    cells = call_cells(found, thresholds, field, plan.scale)
+    cells = measure_cells(field.pixels, call_cells(found, thresholds, field, plan.scale))
+    cells = judge_cells(cells, run.detector.judge, run.detector.thresholds.spherocyte, diameter)
     return cells, run.clock() - started

@@ -2,9 +2,9 @@
 
 1. The final network is trained on all patients of the run.
 2. For each of these patients a network is trained on the others (an inner fold) and predicts the one left out.
-3. Stopping (which share of the schedule) and thresholds are chosen on the pooled predictions of the inner folds. A patient
-   that the run does not name is never read.
-4. The final network, stopped there, leaves as a bundle with these thresholds.
+3. Stopping (which share of the schedule), thresholds and the spherocyte judge are chosen on the pooled predictions of the inner
+   folds. A patient that the run does not name is never read.
+4. The final network, stopped there, leaves as a bundle with these thresholds and this judge.
 """
 
 from __future__ import annotations
@@ -18,20 +18,29 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from sphero_core.analysis import Found, find
+from sphero_core.analysis import call_cells, find
 from sphero_core.bundle import Thresholds
 from sphero_core.datasets.coco import LabelledImage
 from sphero_core.detector import Detector
+from sphero_core.evaluation.detection import detections_of
+from sphero_core.evaluation.run import LOWEST
 from sphero_core.image import read_image
+from sphero_core.judge import FEATURES, SpherocyteJudge, features_of
+from sphero_core.morphology import measure_cells
 from sphero_core.tiling import plan_tiles
 from sphero_core.training.config import RunConfig
 from sphero_core.training.export import detector_of, export_bundle
-from sphero_core.training.operating_point import FoldPrediction, choose, mean_precision
+from sphero_core.training.operating_point import (
+    FoldPrediction,
+    choose,
+    fit_judge_on,
+    judged_by_others,
+    mean_precision,
+)
 from sphero_core.training.train import checkpoints, group_diameters, samples_of, step_of, train
-
-#: Thresholds while nothing is called yet: everything that leaves the graph is kept.
-_OPEN = Thresholds(0.0, 0.0, 0.0, 0.0)
+from sphero_core.types import Cell, CellClass
 
 
 def fit(run: RunConfig, images: Sequence[LabelledImage], out: Path, bundle: Path) -> str:
@@ -56,11 +65,12 @@ def fit(run: RunConfig, images: Sequence[LabelledImage], out: Path, bundle: Path
     diameters = _diameters(used, run, out)
     train(run, used, diameters, out / "final")
     folds = {group: _inner_fold(run, group, used, diameters, out) for group in run.groups}
-    share, thresholds, figures = _choose(folds)
+    share, thresholds, judge, figures = _choose(folds)
     choice = {"share_of_schedule": share, "thresholds": asdict(thresholds), **figures}
     (out / "choice.json").write_text(json.dumps(choice, indent=2))
     checkpoint = min(checkpoints(out / "final"), key=lambda kept: abs(step_of(kept) / run.steps - share))
     provenance = {
+        "spherocyte_judge": judge.as_mapping() if judge else None,
         "training_data": {**run.data, "groups": list(run.groups), "images": len(used), "sha256": data_hash(used)},
         "cell_diameters_px": diameters,
         "inner_folds": {
@@ -105,7 +115,7 @@ def _inner_fold(
         samples = samples_of(inner, images, diameters)
         predictions = {
             round(step_of(checkpoint) / inner.steps, 3): _predict(
-                inner, detector_of(inner, checkpoint, _OPEN, samples), held_images, diameters[held]
+                inner, detector_of(inner, checkpoint, LOWEST, samples), held_images, diameters[held]
             )
             for checkpoint in train(inner, images, diameters, folder)[-run.checkpoints :]
         }
@@ -122,26 +132,36 @@ def _predict(
         field = read_image(image.path, pixel_aspect=run.pixel_aspect)
         plan = plan_tiles(field.width, field.height, diameter, detector.input)
         found, _ = find(detector, field.pixels, plan)
+        cells = measure_cells(field.pixels, call_cells(found, LOWEST, field, plan.scale))
         fx, fy = field.to_stored
-        truth = image.boxes / np.array([fx, fy, fx, fy])
-        predictions.append(_without_masks(found, truth, image))
+        predictions.append(_prediction(cells, diameter, image.boxes / np.array([fx, fy, fx, fy]), image.classes))
     return predictions
 
 
-def _without_masks(found: Sequence[Found], truth: np.ndarray[Any, Any], image: LabelledImage) -> FoldPrediction:
-    boxes = np.array([[x0, y0, x1 - x0, y1 - y0] for x0, y0, x1, y1 in (f.box for f in found)])
-    return FoldPrediction(
-        boxes=boxes.reshape(-1, 4),
-        probabilities=np.array([f.probabilities for f in found]).reshape(-1, 4),
-        true_boxes=truth,
-        true_classes=image.classes,
-    )
+def _prediction(
+    cells: Sequence[Cell], diameter: float, true_boxes: NDArray[np.float64], true_classes: tuple[CellClass, ...]
+) -> FoldPrediction:
+    found = detections_of(cells)
+    red = np.array([cell.cell_class.is_red_cell for cell in cells], np.bool_)
+    features = np.full((len(cells), len(FEATURES)), np.nan)
+    features[red] = features_of([cell for cell in cells if cell.cell_class.is_red_cell], diameter)
+    return FoldPrediction(found.boxes, found.probabilities, features, true_boxes, true_classes)
 
 
-def _choose(folds: dict[str, dict[float, list[FoldPrediction]]]) -> tuple[float, Thresholds, dict[str, Any]]:
-    """The share of the schedule that is best over the folds, and the thresholds there."""
+def _choose(
+    folds: dict[str, dict[float, list[FoldPrediction]]],
+) -> tuple[float, Thresholds, SpherocyteJudge | None, dict[str, Any]]:
+    """The share of the schedule that is best over the folds, and thresholds and judge there.
+
+    The judge is kept if spherocytes are ranked better with it than by the network alone, each patient under a judge fitted on the others.
+    """
     shares = sorted(set.intersection(*(set(predictions) for predictions in folds.values())))
     scores = {s: float(np.mean([mean_precision(predictions[s]) for predictions in folds.values()])) for s in shares}
     best = max(shares, key=lambda share: scores[share])
-    thresholds, figures = choose([field for predictions in folds.values() for field in predictions[best]])
-    return best, thresholds, {"mean_precision_by_share": scores, **figures}
+    chosen = {group: predictions[best] for group, predictions in folds.items()}
+    pooled = [field for fields in chosen.values() for field in fields]
+    alone, judged = choose(pooled), choose(judged_by_others(chosen))
+    figures = {"mean_precision_by_share": scores, "network_alone": alone[1], "with_judge": judged[1]}
+    if judged[1]["Spherocyte"]["ap50"] > alone[1]["Spherocyte"]["ap50"]:
+        return best, judged[0], fit_judge_on(pooled), figures
+    return best, alone[0], None, figures

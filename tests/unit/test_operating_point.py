@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 pytest.importorskip("official", reason="the training extra is not installed")
 
-from sphero_core.training.operating_point import FoldPrediction, choose, mean_precision
+from sphero_core.judge import FEATURES
+from sphero_core.training.operating_point import FoldPrediction, choose, judged_by_others, mean_precision
 from sphero_core.types import CellClass
 
 
@@ -17,7 +20,7 @@ def _field(spherocyte_scores: list[float], is_spherocyte: list[bool]) -> FoldPre
     p = np.array(spherocyte_scores)
     probabilities = np.column_stack([0.95 - p, p, np.zeros(n), np.zeros(n)])
     classes = tuple(CellClass.SPHEROCYTE if s else CellClass.RBC for s in is_spherocyte)
-    return FoldPrediction(boxes, probabilities, boxes, classes)
+    return FoldPrediction(boxes, probabilities, np.zeros((n, len(FEATURES))), boxes, classes)
 
 
 def test_the_threshold_parts_what_can_be_parted() -> None:
@@ -40,7 +43,25 @@ def test_an_unmatched_candidate_costs_precision() -> None:
     stray = FoldPrediction(
         np.vstack([field.boxes, [[300.0, 300.0, 60.0, 60.0]]]),
         np.vstack([field.probabilities, [[0.0, 0.95, 0.0, 0.0]]]),
+        np.vstack([field.features, field.features[:1]]),
         field.true_boxes,
         field.true_classes,
     )
     assert choose([stray])[1]["Spherocyte"]["f1"] == pytest.approx(0.8)
+
+
+def test_a_patient_is_judged_by_what_the_others_teach() -> None:
+    """Circularity tells the classes apart in both patients, in opposite senses: each is then judged wrongly."""
+
+    def field(sign: float) -> FoldPrediction:
+        drawn = _field([0.5] * 40, [i % 2 == 0 for i in range(40)])
+        features = np.zeros((40, len(FEATURES)))
+        features[:, 1] = [sign if i % 2 == 0 else -sign for i in range(40)]
+        return replace(drawn, features=features)
+
+    one, other = judged_by_others({"a": [field(1.0)], "b": [field(-1.0)]})
+    spherocytes = np.arange(40) % 2 == 0
+    for judged in (one, other):
+        assert judged.probabilities[spherocytes, 1].max() < judged.probabilities[~spherocytes, 1].min()
+    agreeing = judged_by_others({"a": [field(1.0)], "b": [field(1.0)]})[0]
+    assert agreeing.probabilities[spherocytes, 1].min() > agreeing.probabilities[~spherocytes, 1].max()
