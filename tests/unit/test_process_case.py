@@ -14,7 +14,7 @@ from flows.process_case import groups_of, spread
 def fields(count: int) -> list[FieldView]:
     at = datetime(2026, 11, 23, tzinfo=UTC)
     return [
-        FieldView(str(n), "case", FieldState.ACCEPTED, "0" * 64, 0, 1, "image/png", 10, 10, "00/0.png", at, None)
+        FieldView(str(n), "case", n + 1, FieldState.ACCEPTED, "0" * 64, 0, 1, "image/png", 10, 10, "00/0.png", at, None)
         for n in range(count)
     ]
 
