@@ -18,7 +18,10 @@
         ├── ResultRefused        the result itself cannot be told: contradictory counts, a time without zone
         ├── ConformanceError     the finished message breaks a rule of our own check; a fault of the program
         ├── AckUnreadable        what came back is no acknowledgement
-        └── FramingError         bytes that are no MLLP block, or a block too large
+        ├── FramingError         bytes that are no MLLP block
+        │   └── BlockTooLarge        a block of more bytes than are taken
+        ├── MessageNotTaken      a received message cannot be kept just now; its sender is to send it again
+        └── TlsError             a certificate or key file cannot be used; the file and the remedy are named
 
 Each message says what is wrong, where (by segment and field, never by content), and what to do. None quotes a name, an
 identifier or a line of a message: they end in logs.
@@ -123,4 +126,16 @@ class AckUnreadable(Hl7Error):
 
 
 class FramingError(Hl7Error):
-    """Bytes are no MLLP block, or the block is larger than allowed."""
+    """Bytes are no MLLP block."""
+
+
+class BlockTooLarge(FramingError):
+    """A block has more bytes than are taken."""
+
+
+class MessageNotTaken(Hl7Error):
+    """A received message cannot be kept just now, whatever it says; it is not answered, so that it comes again."""
+
+
+class TlsError(Hl7Error):
+    """A certificate, key or list of authorities cannot be used."""

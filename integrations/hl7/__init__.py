@@ -6,9 +6,13 @@ oru.py           ORU^R01 from a case's result
 builder.py       the only module that touches hl7apy
 conformance.py   our own check of the finished bytes
 control_id.py    MSH-10 from what is sent, to whom
+header.py        MSH of a received message: what must be known first
 er7.py           the few lines of syntax that checking and acknowledging need
 ack.py           acknowledgements: read, build, decide
 framing.py       MLLP blocks in a stream of bytes
+wire.py          what client and listener do alike with a socket
 mllp.py          the client
+listener.py      the server: connections
+reception.py     the server: what is answered, in original and enhanced mode
 simulator.py     a receiving system to try against, faults included
 """

@@ -6,17 +6,21 @@ them. hl7apy would build the whole tree first (20 ms for a small message, 46 s f
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from types import MappingProxyType
 
 from integrations.errors import AckUnreadable
-from integrations.hl7.er7 import Segment, read_separators, split_segments
+from integrations.hl7.er7 import Segment, Separators, split_segments
+from integrations.hl7.header import Header, read_header
 
 MAX_ACK_BYTES = 64 * 1024
 MAX_ACK_SEGMENTS = 100
+_NO_HEADER = Header(Separators("|", "^", "~", "\\", "&"), Segment("MSH", ("MSH",)))
+_VERSION = re.compile(r"2\.\d(\.\d)?")
 
 
 class AckCode(StrEnum):
@@ -28,6 +32,24 @@ class AckCode(StrEnum):
     CA = "CA"
     CE = "CE"
     CR = "CR"
+
+
+class ErrorCode(IntEnum):
+    """ERR-3, HL7 table 0357; 104 is of version 2.7, and understood as a number by all."""
+
+    SEGMENT_SEQUENCE_ERROR = 100
+    REQUIRED_FIELD_MISSING = 101
+    DATA_TYPE_ERROR = 102
+    TABLE_VALUE_NOT_FOUND = 103
+    VALUE_TOO_LONG = 104
+    UNSUPPORTED_MESSAGE_TYPE = 200
+    UNSUPPORTED_EVENT_CODE = 201
+    UNSUPPORTED_PROCESSING_ID = 202
+    UNSUPPORTED_VERSION_ID = 203
+    UNKNOWN_KEY_IDENTIFIER = 204
+    DUPLICATE_KEY_IDENTIFIER = 205
+    APPLICATION_RECORD_LOCKED = 206
+    APPLICATION_INTERNAL_ERROR = 207
 
 
 class Decision(StrEnum):
@@ -157,13 +179,45 @@ def _error_text(segments: tuple[Segment, ...]) -> str:
     return ""
 
 
-def build_ack(message: bytes, code: AckCode, *, control_id: str, now: datetime, answers: str | None = None) -> bytes:
-    """Build the acknowledgement of a received message (ACK, 2.5.1).
+@dataclass(frozen=True, slots=True)
+class AckError:
+    """One thing that is wrong with a received message: an ERR segment.
+
+    Attributes
+    ----------
+    code : ErrorCode
+    text : str
+        For a person at the sender; without content of the message.
+    segment : str
+        Where, such as ``PID``; empty for the message as a whole.
+    field : int
+        Its number, from 1; 0 for the segment as a whole.
+    sequence : int
+        Which of the segments of that name, from 1.
+    """
+
+    code: ErrorCode
+    text: str
+    segment: str = ""
+    field: int = 0
+    sequence: int = 1
+
+
+def build_ack(
+    message: bytes,
+    code: AckCode,
+    *,
+    control_id: str,
+    now: datetime,
+    answers: str | None = None,
+    errors: Sequence[AckError] = (),
+) -> bytes:
+    """Build the acknowledgement of a received message (ACK), in its version, separators and character set.
 
     Parameters
     ----------
     message : bytes
-        What was received; its sender becomes the receiver. Need not be HL7.
+        What was received, or its begin; its sender becomes the receiver. Need not be HL7.
     code : AckCode
     control_id : str
         MSH-10 of the acknowledgement itself.
@@ -171,27 +225,61 @@ def build_ack(message: bytes, code: AckCode, *, control_id: str, now: datetime, 
         With its zone.
     answers : str or None
         MSA-2; None for the received message's own control id.
+    errors : sequence of AckError
+        One ERR segment each; the first one's text stands in MSA-3, too. Their texts are made ASCII.
     """
-    header = _header(message)
-    sender, receiver = (header.field(3), header.field(4)), (header.field(5), header.field(6))
-    event = "^".join(["ACK", *header.field(9).split("^")[1:2], "ACK"]) if header.field(9) else "ACK"
-    fields = ["MSH", "^~\\&", *receiver, *sender, now.strftime("%Y%m%d%H%M%S%z"), "", event, control_id]
-    fields += [header.field(11) or "P", "2.5.1"]
-    msa = ["MSA", code.value, header.field(10) if answers is None else answers]
-    return ("|".join(fields) + "\r" + "|".join(msa) + "\r").encode("utf-8", errors="replace")
-
-
-def _header(message: bytes) -> Segment:
-    first = message[:4096].replace(b"\n", b"\r").split(b"\r", 1)[0].decode("utf-8", errors="replace")
     try:
-        separators = read_separators(first)
+        header = read_header(message)
     except ValueError:
-        return Segment("MSH", ("MSH",))
-    if (separators.field, separators.component) != ("|", "^"):
-        return Segment("MSH", ("MSH",))
-    return Segment("MSH", ("MSH", "|", *first.split("|")[1:]))
+        header = _NO_HEADER
+    version = header.field(12).split(header.separators.component)[0].strip()
+    version = version if _VERSION.fullmatch(version) else "2.5.1"
+    separators = header.separators
+    component = separators.component
+    events = header.field(9).split(component)[1:2]
+    event = component.join(["ACK", *events, "ACK"]) if header.field(9) else "ACK"
+    marks = component + separators.repetition + separators.escape + separators.subcomponent
+    fields = ["MSH", marks, header.field(5), header.field(6), header.field(3), header.field(4)]
+    fields += [now.strftime("%Y%m%d%H%M%S%z"), "", event, control_id, header.field(11) or "P", version]
+    if header.field(18):
+        fields += ["", "", "", "", "", header.field(18)]
+    msa = ["MSA", code.value, header.control_id if answers is None else answers]
+    if errors:
+        msa.append(_escaped(errors[0].text, separators))
+    lines = [fields, msa, *(_err(error, separators, version) for error in errors)]
+    text = "".join(separators.field.join(line) + "\r" for line in lines)
+    return text.encode("iso-8859-1", errors="replace")
+
+
+def _err(error: AckError, separators: Separators, version: str) -> list[str]:
+    place = [error.segment, str(error.sequence), *([str(error.field)] if error.field else [])] if error.segment else []
+    coded = [str(error.code.value), error.code.name.capitalize().replace("_", " "), "HL70357"]
+    if tuple(int(part) for part in version.split(".")) < (2, 5):
+        # Until 2.4 all of it is one component structure in ERR-1.
+        place += [""] * (3 - len(place))
+        return ["ERR", separators.component.join([*place, separators.subcomponent.join(coded)])]
+    text = _escaped(error.text, separators)
+    return ["ERR", "", separators.component.join(place), separators.component.join(coded), "E", "", "", "", text]
+
+
+def _escaped(text: str, separators: Separators) -> str:
+    names = {
+        separators.field: "F",
+        separators.component: "S",
+        separators.repetition: "R",
+        separators.escape: "E",
+        separators.subcomponent: "T",
+    }
+    plain = text.encode("ascii", errors="replace").decode("ascii")
+    return "".join(
+        f"{separators.escape}{names[char]}{separators.escape}" if char in names else char if char.isprintable() else " "
+        for char in plain
+    )
 
 
 def control_id_of(message: bytes) -> str:
     """MSH-10 of a message's bytes; empty when there is none."""
-    return _header(message).field(10)
+    try:
+        return read_header(message).control_id
+    except ValueError:
+        return ""

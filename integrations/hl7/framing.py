@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from integrations.errors import FramingError
+from integrations.errors import BlockTooLarge, FramingError
 
 START, END, CARRIAGE_RETURN = b"\x0b", b"\x1c", b"\x0d"
 _BETWEEN_BLOCKS = b"\r\n "
@@ -40,7 +40,12 @@ class BlockReader:
     @property
     def pending(self) -> bool:
         """Whether part of a block has arrived."""
-        return bool(self._buffer.lstrip(_BETWEEN_BLOCKS))
+        # Once searched, the buffer begins with a block: without this each byte that trickles in would cost a copy.
+        return self._searched > 0 or bool(self._buffer.lstrip(_BETWEEN_BLOCKS))
+
+    def begun(self, most: int) -> bytes:
+        """The first bytes of the block that is arriving, without its framing; for telling its sender what is wrong."""
+        return bytes(self._buffer[len(START) : len(START) + most])
 
     def feed(self, data: bytes) -> None:
         """Add bytes that have arrived."""
@@ -52,7 +57,8 @@ class BlockReader:
         Raises
         ------
         FramingError
-            If the bytes do not begin with VT, or the block is too large. The stream cannot be trusted any more.
+            If the bytes do not begin with VT, or, as `BlockTooLarge`, the block is too large. The stream cannot be
+            trusted any more.
         """
         if self._searched == 0:
             begin = len(self._buffer) - len(self._buffer.lstrip(_BETWEEN_BLOCKS))
@@ -64,7 +70,7 @@ class BlockReader:
         end = self._buffer.find(END, self._searched)
         length = (len(self._buffer) if end < 0 else end) - len(START)
         if length > self._max_bytes:
-            raise FramingError(f"an MLLP block of more than {self._max_bytes} bytes")
+            raise BlockTooLarge(f"an MLLP block of more than {self._max_bytes} bytes")
         if end < 0:
             self._searched = len(self._buffer)
             return None
