@@ -54,6 +54,10 @@ class LabelledImage:
     classes : tuple of CellClass, length n
     polygons : tuple, length n
         The mask as polygons, each of shape (k, 2) in stored pixels; an empty tuple where there is a box only.
+    ignored : tuple of ndarray of float, each of shape (k, 2)
+        Outlines, in stored pixels, of what is there but carries no usable label: cells nobody labelled, platelets, dirt, labels
+        that contradict each other. **Neither a cell of any class nor background**: training must not punish a detection there.
+        Empty until someone looked at the image, see `sphero_core.datasets.ignored` and `sphero_core.datasets.points`.
     """
 
     path: Path
@@ -64,6 +68,7 @@ class LabelledImage:
     boxes: NDArray[np.float64]
     classes: tuple[CellClass, ...]
     polygons: tuple[tuple[NDArray[np.float64], ...], ...]
+    ignored: tuple[NDArray[np.float64], ...] = ()
 
 
 def class_from_name(name: str) -> CellClass | None:

@@ -37,7 +37,7 @@ class BoxMask:
 
 
 def foreground(rgb: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Every pixel that belongs to a cell, pallor included.
+    """Every pixel that belongs to a cell, pallor included; so is background that touching cells enclose.
 
     Parameters
     ----------
@@ -47,6 +47,11 @@ def foreground(rgb: NDArray[np.uint8]) -> NDArray[np.bool_]:
     -------
     ndarray of bool, shape (height, width)
     """
+    return _fill_holes(stained(rgb))
+
+
+def stained(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """What is darker than the background, as 0 and 1; a pale centre is a hole in it. Parameters as of `foreground`."""
     green = cv2.GaussianBlur(rgb[:, :, 1], (0, 0), 1.0)
     # The illumination is flattened first: the background is the bright envelope of the image.
     small = cv2.resize(green, (64, 48), interpolation=cv2.INTER_AREA)
@@ -59,7 +64,7 @@ def foreground(rgb: NDArray[np.uint8]) -> NDArray[np.bool_]:
     level = otsu + TOWARDS_BACKGROUND * (bright - otsu)
     dark = (flat8 < level).astype(np.uint8)
     dark = cv2.morphologyEx(dark, cv2.MORPH_OPEN, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (3, 3)))
-    return _fill_holes(np.asarray(dark, np.uint8))
+    return np.asarray(dark, np.uint8)
 
 
 def masks_from_boxes(rgb: NDArray[np.uint8], boxes: NDArray[np.float64]) -> list[BoxMask]:
@@ -96,6 +101,14 @@ def masks_from_boxes(rgb: NDArray[np.uint8], boxes: NDArray[np.float64]) -> list
         )
         for index, (x0, y0, x1, y1) in enumerate(windows)
     ]
+
+
+def outline_of(mask: NDArray[np.bool_], x: int, y: int) -> NDArray[np.float64]:
+    """Outline of a mask whose upper left corner lies at (x, y), as pixel corners run: shape (k, 2)."""
+    enlarged = cv2.resize(np.pad(mask.astype(np.uint8), 1), None, fx=2, fy=2, interpolation=cv2.INTER_NEAREST)
+    contours, _ = cv2.findContours(enlarged, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    longest = max(contours, key=len)[:, 0, :].astype(np.float64)
+    return np.asarray((longest + 0.5) / 2.0 - 1.0 + np.array([x, y]), np.float64)
 
 
 def _window(box: NDArray[np.float64], width: int, height: int) -> tuple[int, int, int, int]:

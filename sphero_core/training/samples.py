@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sphero_core.datasets.coco import LabelledImage
-from sphero_core.datasets.masks import masks_from_boxes
+from sphero_core.datasets.masks import masks_from_boxes, outline_of
 from sphero_core.image import read_image
 from sphero_core.synthetic import SyntheticField
 from sphero_core.types import CellClass
@@ -100,14 +100,6 @@ def prepare_synthetic(drawn: SyntheticField, *, scale: float) -> TrainingField:
     """Bring a synthetic smear to the network's scale; its truth is exact."""
     outlines = [np.asarray(outline_of(cell.mask, cell.x, cell.y) * scale, np.float32) for cell in drawn.cells]
     return _field(drawn.pixels, outlines, [cell.cell_class for cell in drawn.cells], scale)
-
-
-def outline_of(mask: NDArray[np.bool_], x: int, y: int) -> NDArray[np.float64]:
-    """Outline of a mask whose upper left corner lies at (x, y), as pixel corners run: shape (k, 2)."""
-    enlarged = cv2.resize(np.pad(mask.astype(np.uint8), 1), None, fx=2, fy=2, interpolation=cv2.INTER_NEAREST)
-    contours, _ = cv2.findContours(enlarged, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    longest = max(contours, key=len)[:, 0, :].astype(np.float64)
-    return np.asarray((longest + 0.5) / 2.0 - 1.0 + np.array([x, y]), np.float64)
 
 
 def _field(

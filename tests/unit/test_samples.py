@@ -10,9 +10,10 @@ import pytest
 
 pytest.importorskip("official", reason="the training extra is not installed")
 
+from sphero_core.datasets.masks import outline_of
 from sphero_core.synthetic import draw_smear, random_style
 from sphero_core.training.config import AugmentationConfig
-from sphero_core.training.samples import Augmenter, TrainingField, endless, outline_of, prepare_synthetic
+from sphero_core.training.samples import Augmenter, TrainingField, endless, prepare_synthetic
 
 HEIGHT, WIDTH, CROP = 384, 512, 56
 
