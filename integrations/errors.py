@@ -20,6 +20,7 @@
         ├── AckUnreadable        what came back is no acknowledgement
         ├── FramingError         bytes that are no MLLP block
         │   └── BlockTooLarge        a block of more bytes than are taken
+        ├── MessageRefused       a received message cannot be used; its answer says where and why
         ├── MessageNotTaken      a received message cannot be kept just now; its sender is to send it again
         └── TlsError             a certificate or key file cannot be used; the file and the remedy are named
 
@@ -28,6 +29,11 @@ identifier or a line of a message: they end in logs.
 """
 
 from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from integrations.hl7.ack import AckError
 
 
 class IntegrationError(Exception):
@@ -131,6 +137,23 @@ class FramingError(Hl7Error):
 
 class BlockTooLarge(FramingError):
     """A block has more bytes than are taken."""
+
+
+class MessageRefused(Hl7Error):
+    """A received message cannot be used as it is.
+
+    Attributes
+    ----------
+    problems : tuple of AckError
+        Everything that is wrong, for the ERR segments of the answer.
+    rejected : bool
+        Whether it is of a kind that is not taken at all (AR); else it has an error (AE).
+    """
+
+    def __init__(self, problems: tuple[AckError, ...], *, rejected: bool = False) -> None:
+        super().__init__("; ".join(problem.text for problem in problems))
+        self.problems = problems
+        self.rejected = rejected
 
 
 class MessageNotTaken(Hl7Error):

@@ -1,4 +1,4 @@
-"""HL7 version 2: results out to the laboratory information system.
+"""HL7 version 2: results out to the laboratory information system, orders in from it.
 
 escape.py        texts made safe before they reach the message builder
 profile.py       what differs from one receiving system to the next
@@ -14,5 +14,7 @@ wire.py          what client and listener do alike with a socket
 mllp.py          the client
 listener.py      the server: connections
 reception.py     the server: what is answered, in original and enhanced mode
+received.py      a received message: caps, header, values out of fields
+order.py         orders, patient updates and merges out of messages
 simulator.py     a receiving system to try against, faults included
 """
