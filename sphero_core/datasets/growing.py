@@ -19,12 +19,14 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from skimage.morphology import h_maxima
+from skimage.measure import regionprops
 from skimage.segmentation import watershed
 
 from sphero_core.datasets.ignored import cell_foreground, pieces, usual_diameter, without_rims
 from sphero_core.datasets.masks import BoxMask
 
+#: Cells are parted in a copy in which the usual cell is no larger than this, in pixels.
+WORKING_DIAMETER = 80.0
 #: A summit of the distance counts as a cell of its own when it rises by this share of a usual radius above the saddle.
 #: Two discs of one size whose centres lie half a diameter apart have a saddle of 0.13 radii.
 RISE = 0.12
@@ -70,17 +72,17 @@ def grow_masks(rgb: NDArray[np.uint8], places: NDArray[np.float64]) -> Grown:
     diameter = usual_diameter(rgb)
     whole = cell_foreground(rgb, diameter, places)
     labels = _part(whole, places, diameter)
-    masks: list[BoxMask | None] = []
-    free = whole.copy()
-    for number in range(1, len(places) + 1):
-        mask = _believed(labels == number, diameter)
-        masks.append(mask)
-        if mask is not None:
-            free[labels == number] = False
+    masks: list[BoxMask | None] = [None] * len(places)
     # A watershed line is no gap: cells without a point stay apart by their own label.
     left: list[BoxMask] = []
-    for number in np.unique(labels[free]):
-        left += pieces(without_rims(free & (labels == number), diameter), diameter)
+    for region in regionprops(labels):
+        top, left_edge = region.slice[0].start, region.slice[1].start
+        mask = _believed(region.image, diameter) if region.label <= len(places) else None
+        if mask is not None:
+            masks[region.label - 1] = BoxMask(left_edge + mask.x, top + mask.y, mask.mask)
+            continue
+        free = without_rims(np.pad(region.image, 2), diameter)
+        left += [BoxMask(left_edge + p.x - 2, top + p.y - 2, p.mask) for p in pieces(free, diameter)]
     # What the label meant is unknown where its point lies on background: a cell's size about it is left alone.
     left += [_disc(place, diameter, whole.shape) for place in places if not _at(labels, place)]
     return Grown(tuple(masks), tuple(left), diameter)
@@ -88,22 +90,48 @@ def grow_masks(rgb: NDArray[np.uint8], places: NDArray[np.float64]) -> Grown:
 
 def _part(whole: NDArray[np.bool_], places: NDArray[np.float64], diameter: float) -> NDArray[np.int32]:
     """Number the pixels of the foreground by cell: 1 to n for the points, higher for cells without one."""
-    depth = cv2.distanceTransform(np.pad(whole.astype(np.uint8), 1), cv2.DIST_L2, 5)[1:-1, 1:-1]
-    relief = cv2.GaussianBlur(depth, (0, 0), max(0.5, 0.04 * diameter))
-    summits = h_maxima(relief, RISE * diameter / 2) & whole
-    _, tops = cv2.connectedComponents(summits.astype(np.uint8), connectivity=8)
-    basins = watershed(-relief, tops, mask=whole)
+    basins = _basins(whole, diameter)
     labels: NDArray[np.int32] = np.where(basins > 0, basins + len(places), 0).astype(np.int32)
     owners: dict[int, list[int]] = defaultdict(list)
     for index, place in enumerate(places):
         if basin := _at(basins, place):
             owners[basin].append(index)
-    for basin, indices in owners.items():
-        rows, columns = np.nonzero(basins == basin)
-        centres = np.column_stack([columns, rows]) + 0.5
-        away = np.linalg.norm(centres[:, None] - places[indices][None], axis=2)
-        labels[rows, columns] = np.array(indices)[away.argmin(axis=1)] + 1
+    for region in regionprops(basins):
+        if region.label in owners:
+            indices = owners[region.label]
+            rows, columns = region.coords.T
+            away = np.linalg.norm(region.coords[:, None, ::-1] + 0.5 - places[indices][None], axis=2)
+            labels[rows, columns] = np.array(indices)[away.argmin(axis=1)] + 1
     return labels
+
+
+def _basins(whole: NDArray[np.bool_], diameter: float) -> NDArray[np.int32]:
+    """Number the pixels of the foreground by the summit of the distance transform that they climb to; 0 elsewhere."""
+    height, width = whole.shape
+    factor = min(1.0, WORKING_DIAMETER / diameter)
+    size = max(1, round(width * factor)), max(1, round(height * factor))
+    small = cv2.resize(whole.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
+    depth = cv2.distanceTransform(np.pad(small, 1), cv2.DIST_L2, 5)[1:-1, 1:-1]
+    relief = np.asarray(cv2.GaussianBlur(depth, (0, 0), max(0.5, 0.04 * diameter * factor)), np.float32)
+    summits = _summits(relief, RISE * diameter * factor / 2) & (small > 0)
+    _, tops = cv2.connectedComponents(summits.astype(np.uint8), connectivity=8)
+    basins = np.asarray(watershed(-relief, tops, mask=small > 0), np.int32)
+    if factor == 1.0:
+        return basins
+    # Pixels that the smaller copy lacks go to the nearest basin.
+    spread = np.asarray(cv2.dilate(basins.astype(np.float32), np.ones((3, 3), np.uint8)), np.float32)
+    filled = cv2.resize(np.where(basins > 0, basins, spread), (width, height), interpolation=cv2.INTER_NEAREST)
+    return np.where(whole, filled, 0).astype(np.int32)
+
+
+def _summits(relief: NDArray[np.float32], rise: float) -> NDArray[np.bool_]:
+    """Where a relief has a summit that rises by at least `rise` above every way to a higher one (h-maxima)."""
+    rebuilt = relief - np.float32(rise)
+    while True:
+        grown = np.minimum(np.asarray(cv2.dilate(rebuilt, np.ones((3, 3), np.uint8)), np.float32), relief)
+        if np.array_equal(grown, rebuilt):
+            return np.asarray(relief - rebuilt >= np.float32(rise) * np.float32(1 - 1e-4))
+        rebuilt = grown
 
 
 def _at(image: NDArray[np.int32], place: NDArray[np.float64]) -> int:
@@ -113,9 +141,8 @@ def _at(image: NDArray[np.int32], place: NDArray[np.float64]) -> int:
 
 
 def _believed(grown: NDArray[np.bool_], diameter: float) -> BoxMask | None:
-    """What grew from a point, smoothed; None when it cannot be one cell's mask."""
-    x, y, width, height = cv2.boundingRect(grown.astype(np.uint8))
-    crop = np.pad(grown.astype(np.uint8)[y : y + height, x : x + width], 2)
+    """What grew from a point, cropped, smoothed; placed within the crop. None when it cannot be one cell's mask."""
+    crop = np.pad(grown.astype(np.uint8), 2)
     side = 2 * max(1, round(0.05 * diameter)) + 1
     opened = cv2.morphologyEx(crop, cv2.MORPH_OPEN, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)))
     contours, _ = cv2.findContours(opened, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
@@ -131,7 +158,7 @@ def _believed(grown: NDArray[np.bool_], diameter: float) -> BoxMask | None:
     if area > LARGE * usual and solidity < SMALLEST_SOLIDITY:
         return None
     left, top, w, h = cv2.boundingRect(mask)
-    return BoxMask(x + left - 2, y + top - 2, mask[top : top + h, left : left + w].astype(np.bool_))
+    return BoxMask(left - 2, top - 2, mask[top : top + h, left : left + w].astype(np.bool_))
 
 
 def _disc(place: NDArray[np.float64], diameter: float, shape: tuple[int, ...]) -> BoxMask:

@@ -13,7 +13,6 @@ Neighbouring numbers come from one smear. The group of an image is therefore the
 from __future__ import annotations
 
 import hashlib
-import re
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,15 +22,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sphero_core.datasets.coco import LabelledImage
-from sphero_core.datasets.growing import grow_masks
+from sphero_core.datasets.groups import block_of, join_groups, number_of
+from sphero_core.datasets.growing import Grown, grow_masks
 from sphero_core.datasets.masks import outline_of
 from sphero_core.errors import DatasetError
 from sphero_core.evaluation.points import CHULA_CLASSES, LabelledPoints, read_points
 from sphero_core.image import read_image
-from sphero_core.types import CellClass
+from sphero_core.types import CellClass, FieldImage
 
-#: Numbers in a block.
-BLOCK = 10
 #: Points of twins this near to each other, in diameters of the usual cell, label the same cell.
 SAME_CELL = 0.4
 
@@ -82,7 +80,7 @@ def read_pointed(
         There is no label file, one has no image, or one cannot be read.
     """
     paths = {path.stem: path for path in sorted(images.iterdir()) if path.suffix.casefold() in _SUFFIXES}
-    files = sorted(labels.glob("*.txt"), key=lambda path: (_number(path.stem), path.stem))
+    files = sorted(labels.glob("*.txt"), key=lambda path: (number_of(path.stem), path.stem))
     if not files:
         raise DatasetError("the folder of points holds no .txt file; give one for each image, with lines 'x y class'")
     missing = [path.name for path in files if path.stem not in paths]
@@ -91,11 +89,11 @@ def read_pointed(
     twins: dict[str, list[Path]] = defaultdict(list)
     for file in files:
         twins[hashlib.sha256(paths[file.stem].read_bytes()).hexdigest()].append(file)
-    groups = _joined_blocks([[file.stem for file in same] for same in twins.values()])
+    groups = join_groups([[block_of(file.stem) for file in same] for same in twins.values()])
     return [
         PointedImage(
             path=paths[same[0].stem],
-            group=groups[same[0].stem],
+            group=groups[block_of(same[0].stem)],
             labels=tuple(read_points(file, classes) for file in same),
             twins=tuple(paths[file.stem].name for file in same[1:]),
         )
@@ -127,6 +125,26 @@ def grow_labels(image: PointedImage, *, pixel_aspect: float = 1.0) -> LabelledIm
     first = grow_masks(field.pixels, image.labels[0].places / to_stored)
     places, classes = merge_labels([labels.scaled(*(1 / to_stored)) for labels in image.labels], first.diameter)
     grown = first if len(image.labels) == 1 else grow_masks(field.pixels, places)
+    return label_grown(image.path, image.group, field, grown, classes)
+
+
+def label_grown(
+    path: Path, group: str, field: FieldImage, grown: Grown, classes: Sequence[CellClass | None]
+) -> LabelledImage:
+    """The labels of an image whose masks were grown, in stored pixels.
+
+    Parameters
+    ----------
+    path : Path
+    group : str
+    field : FieldImage
+        The image in true proportion.
+    grown : Grown
+        From that field.
+    classes : sequence of CellClass or None
+        Of each point; what grew from a point without a class is ignored.
+    """
+    to_stored = np.array(field.to_stored)
     boxes, kept, polygons = [], [], []
     ignored = [outline_of(mask.mask, mask.x, mask.y) * to_stored for mask in grown.unclaimed]
     for mask, cell_class in zip(grown.masks, classes, strict=True):
@@ -141,9 +159,9 @@ def grow_labels(image: PointedImage, *, pixel_aspect: float = 1.0) -> LabelledIm
         kept.append(cell_class)
         polygons.append((outline,))
     return LabelledImage(
-        path=image.path,
-        name=image.path.name,
-        group=image.group,
+        path=path,
+        name=path.name,
+        group=group,
         width=field.stored_width,
         height=field.stored_height,
         boxes=np.asarray(boxes, np.float64).reshape(-1, 4),
@@ -197,30 +215,3 @@ def merge_labels(
             free.discard(nearest)
             classes[nearest] = cell_class if classes[nearest] is cell_class else None
     return np.array(places, np.float64).reshape(-1, 2), tuple(classes)
-
-
-def _joined_blocks(twins: Sequence[Sequence[str]]) -> dict[str, str]:
-    """The group of each name: its block, joined with every block that shares an image with it."""
-    lowest: dict[str, str] = {}
-
-    def root(block: str) -> str:
-        while lowest.setdefault(block, block) != block:
-            block = lowest[block]
-        return block
-
-    for names in twins:
-        first, *others = sorted({root(_block(name)) for name in names})
-        for other in others:
-            lowest[other] = first
-    return {name: root(_block(name)) for names in twins for name in names}
-
-
-def _number(name: str) -> float:
-    digits = re.search(r"\d+", name)
-    return int(digits.group()) if digits else float("inf")
-
-
-def _block(name: str) -> str:
-    """The block that a name's number lies in; a name without a number is a block of its own."""
-    digits = re.search(r"\d+", name)
-    return f"block_{int(digits.group()) // BLOCK:03d}" if digits else name

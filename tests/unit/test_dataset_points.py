@@ -86,6 +86,22 @@ def test_a_cell_without_a_point_is_ignored_and_not_swallowed() -> None:
     assert max(swallowed) < 0.05
 
 
+def test_masks_of_large_cells_follow_them_too() -> None:
+    """Large cells are parted in a reduced copy; what grows is as fine as the image all the same."""
+    overlaps = []
+    for seed in range(2):
+        rng = np.random.default_rng(seed)
+        smear = draw_smear(random_style(rng, width=1600, height=1200, cell_diameter_px=180.0), rng)
+        cells = [c for c in smear.cells if c.cell_class.is_red_cell and not c.touches_border and not c.overlaps]
+        grown = grow_masks(smear.pixels, np.array([_centre(c) for c in cells]))
+        overlaps += [
+            0.0 if mask is None else _iou(_whole(mask, smear.pixels.shape), _whole(cell, smear.pixels.shape))
+            for cell, mask in zip(cells, grown.masks, strict=True)
+        ]
+    assert len(overlaps) > 20
+    assert np.median(overlaps) > 0.95
+
+
 def test_a_point_on_background_is_ignored() -> None:
     (smear,) = _smears(1)
     cells = [c for c in smear.cells if not c.touches_border and not c.overlaps]

@@ -9,10 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from pycocotools import mask as coco_mask
 
 from sphero_core.datasets.coco import class_from_name, read_coco
 from sphero_core.datasets.masks import masks_from_boxes
 from sphero_core.errors import DatasetError
+from sphero_core.evaluation.coco_truth import mask_of_polygons
 from sphero_core.synthetic import draw_smear, random_style
 from sphero_core.types import CellClass
 
@@ -74,6 +76,57 @@ def test_a_missing_image_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.png").unlink()
     with pytest.raises(DatasetError, match=r"a\.png"):
         read_coco(tmp_path, path)
+
+
+def test_a_missing_image_may_be_left_out(tmp_path: Path) -> None:
+    path = _write(tmp_path, [])
+    (tmp_path / "a.png").unlink()
+    missing: list[str] = []
+    assert read_coco(tmp_path, path, missing.append) == []
+    assert missing == ["a.png"]
+
+
+def test_a_run_length_mask_is_a_mask(tmp_path: Path) -> None:
+    mask = np.zeros((48, 64), np.uint8)
+    mask[12:20, 10:30] = 1
+    mask[20:26, 14:22] = 1
+    encoded = coco_mask.encode(np.asfortranarray(mask))
+    runs = {"size": [48, 64], "counts": encoded["counts"].decode("ascii")}
+    path = _write(tmp_path, [{**_object(1), "segmentation": runs}])
+    (image,) = read_coco(tmp_path, path)
+    drawn = mask_of_polygons(image.polygons[0], 64, 48)
+    assert np.array_equal(drawn.mask, mask[12:26, 10:30] > 0)
+    assert (drawn.x, drawn.y) == (10, 12)
+
+
+def test_crowds_and_what_is_called_ignored_are_neither_cell_nor_background(tmp_path: Path) -> None:
+    outline = [10.0, 18.0, 20.0, 10.0, 30.0, 18.0, 20.0, 26.0]
+    path = _write(tmp_path, [{**_object(1), "iscrowd": 1}, _object(9, outline), _object(3)])
+    document = json.loads(path.read_text())
+    document["categories"].append({"id": 9, "name": "ignored"})
+    path.write_text(json.dumps(document))
+    (image,) = read_coco(tmp_path, path)
+    assert image.classes == ()
+    assert [region.tolist() for region in image.ignored] == [
+        [[10, 10], [30, 10], [30, 26], [10, 26]],
+        [[10, 18], [20, 10], [30, 18], [20, 26]],
+    ]
+
+
+def test_images_in_folders_are_found_and_none_outside(tmp_path: Path) -> None:
+    path = _write(tmp_path, [])
+    (tmp_path / "train").mkdir()
+    (tmp_path / "a.png").rename(tmp_path / "train" / "a.png")
+    document = json.loads(path.read_text())
+    for name, found in (("train/a.png", True), ("../secret.png", False)):
+        document["images"][0]["file_name"] = name
+        path.write_text(json.dumps(document))
+        assert len(read_coco(tmp_path, path, lambda _: None)) == found
+    inner = tmp_path / "inner"
+    inner.mkdir()
+    document["images"][0]["file_name"] = "../train/a.png"
+    path.write_text(json.dumps(document))
+    assert read_coco(inner, path, lambda _: None) == []
 
 
 def test_what_is_no_coco_file_says_so(tmp_path: Path) -> None:
