@@ -7,22 +7,36 @@ the same bytes are then to be sent again, and the receiver matches the repeat by
 
 from __future__ import annotations
 
-import ipaddress
-import queue
 import socket
-import threading
+import ssl
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self
 
-from integrations.errors import AckUnreadable, FramingError
-from integrations.hl7.ack import MAX_ACK_BYTES, Ack, AckCode, AckPolicy, Decision, Outcome, control_id_of, read_ack
+from integrations.errors import AckUnreadable, FramingError, TlsError
+from integrations.hl7.ack import (
+    MAX_ACK_BYTES,
+    Ack,
+    AckCode,
+    AckPolicy,
+    Decision,
+    Outcome,
+    build_ack,
+    control_id_of,
+    read_ack,
+)
+from integrations.hl7.connect import open_connection
 from integrations.hl7.framing import BlockReader, frame
+from integrations.hl7.header import read_header
+from integrations.hl7.reception import new_control_id
+from integrations.hl7.tls import LONG_SETTLE_SECONDS, ClientTls, Validity, peer_validity, tls_words
+from integrations.hl7.wire import CHUNK, receive, send_all
 
 Connect = Callable[[str, int, float], socket.socket]
-_CHUNK = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +51,11 @@ class Endpoint:
         Seconds for the name look-up with the connection, for handing over all bytes, for the acknowledgement.
     max_ack_bytes : int
         A larger acknowledgement is not read.
+    tls_timeout : float
+        Seconds for the TLS handshake.
+    application_ack : bool
+        Whether, after a commit (CA), the application's acknowledgement is waited for on the same connection, for
+        `ack_timeout` once more: for messages that ask for it in MSH-16.
     """
 
     name: str
@@ -46,6 +65,15 @@ class Endpoint:
     send_timeout: float = 10.0
     ack_timeout: float = 30.0
     max_ack_bytes: int = MAX_ACK_BYTES
+    tls_timeout: float = 10.0
+    application_ack: bool = False
+
+    @property
+    def longest(self) -> float:
+        """Seconds after which a call to `MllpClient.send` has ended in any case, TLS or not."""
+        acks = 2 if self.application_ack else 1
+        secure = self.tls_timeout + LONG_SETTLE_SECONDS
+        return self.connect_timeout + secure + self.send_timeout + acks * self.ack_timeout
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +84,7 @@ class Delivery:
     ----------
     outcome : Outcome
     ack : Ack or None
-        Only when the receiver answered.
+        Only when the receiver answered; a commit (CA) of an *unknown* outcome was not followed by what was to come.
     raw : bytes
         The acknowledgement as it came; may hold personal data, hence not in the `repr`.
     reason : str
@@ -85,10 +113,20 @@ class Delivery:
 class _Connection:
     socket: socket.socket
     blocks: BlockReader
+    answered: bool = False
 
 
 class _Unknown(Exception):
     """The attempt failed after something may have been sent."""
+
+    def __init__(self, reason: str, ack: Ack | None = None, raw: bytes = b"") -> None:
+        super().__init__(reason)
+        self.ack = ack
+        self.raw = raw
+
+
+class _Refused(Exception):
+    """The other side says that it took nothing."""
 
 
 class MllpClient:
@@ -103,14 +141,22 @@ class MllpClient:
         Monotonic seconds.
     connect : callable
         ``(host, port, timeout) -> socket``; raises `OSError`.
+    tls : ClientTls or None
+        None for plain TCP.
     """
 
     def __init__(
-        self, endpoint: Endpoint, *, clock: Callable[[], float] = time.monotonic, connect: Connect | None = None
+        self,
+        endpoint: Endpoint,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        connect: Connect | None = None,
+        tls: ClientTls | None = None,
     ) -> None:
         self._endpoint = endpoint
         self._clock = clock
         self._connect = connect or open_connection
+        self._tls = tls
         self._connection: _Connection | None = None
 
     def __enter__(self) -> Self:
@@ -130,7 +176,7 @@ class MllpClient:
     def send(self, message: bytes) -> Delivery:
         """Send a message and wait for its acknowledgement.
 
-        Ends within the endpoint's three timeouts together.
+        Ends within the endpoint's timeouts together (`Endpoint.longest`).
 
         Parameters
         ----------
@@ -150,14 +196,17 @@ class MllpClient:
             raise FramingError("the message has no control id (MSH-10); its acknowledgement could not be known")
         try:
             connection = self._ready_connection()
-        except OSError as error:
+        except (OSError, TlsError) as error:
             return Delivery(Outcome.REFUSED, f"no connection: {_words(error)}", self._clock() - started)
         try:
             self._hand_over(connection, block)
-            ack, raw = self._await_ack(connection, control_id)
+            ack, raw = self._await_answer(connection, control_id)
+        except _Refused as error:
+            self.close()
+            return Delivery(Outcome.REFUSED, str(error), self._clock() - started)
         except _Unknown as error:
             self.close()
-            return Delivery(Outcome.UNKNOWN, str(error), self._clock() - started)
+            return Delivery(Outcome.UNKNOWN, str(error), self._clock() - started, error.ack, error.raw)
         except BaseException:
             # An interrupt between send and acknowledgement: what comes later must not meet the next message.
             self.close()
@@ -168,29 +217,50 @@ class MllpClient:
         """Connect without sending; return None, or in words why it fails."""
         try:
             self._ready_connection()
-        except OSError as error:
+        except (OSError, TlsError) as error:
             return _words(error)
         return None
+
+    def peer_validity(self) -> Validity | None:
+        """Until when the other side's certificate is valid; None without a TLS connection."""
+        connection = self._connection.socket if self._connection else None
+        return peer_validity(connection) if isinstance(connection, ssl.SSLSocket) else None
 
     def _ready_connection(self) -> _Connection:
         """Return a connection on which nothing old waits to be taken for new."""
         if self._connection is not None and not self._drained(self._connection):
             self.close()
         if self._connection is None:
-            endpoint = self._endpoint
-            opened = self._connect(endpoint.host, endpoint.port, endpoint.connect_timeout)
-            self._connection = _Connection(opened, BlockReader(endpoint.max_ack_bytes))
+            self._connection = self._open()
         return self._connection
+
+    def _open(self) -> _Connection:
+        endpoint = self._endpoint
+        opened = self._connect(endpoint.host, endpoint.port, endpoint.connect_timeout)
+        if self._tls is None:
+            return _Connection(opened, BlockReader(endpoint.max_ack_bytes))
+        try:
+            secured, early = self._tls.secure(opened, endpoint.tls_timeout)
+        except BaseException:
+            opened.close()
+            raise
+        connection = _Connection(secured, BlockReader(endpoint.max_ack_bytes))
+        connection.blocks.feed(early)
+        return connection
 
     def _drained(self, connection: _Connection) -> bool:
         """Discard what arrived since the last answer; False if the peer is gone or talks without being asked."""
+        arrived = 0
         try:
             connection.socket.setblocking(False)
-            data = connection.socket.recv(_CHUNK)
-            if not data or len(data) == _CHUNK:
-                return False
-            connection.blocks.feed(data)
-        except BlockingIOError:
+            while arrived < CHUNK:
+                data = connection.socket.recv(CHUNK)
+                if not data:
+                    return False
+                arrived += len(data)
+                connection.blocks.feed(data)
+            return False
+        except (BlockingIOError, ssl.SSLWantReadError):
             pass
         except OSError:
             return False
@@ -203,14 +273,40 @@ class MllpClient:
 
     def _hand_over(self, connection: _Connection, block: bytes) -> None:
         try:
-            connection.socket.settimeout(self._endpoint.send_timeout)
-            connection.socket.sendall(block)
+            send_all(connection.socket, block, self._endpoint.send_timeout, self._clock)
         except TimeoutError:
             raise _Unknown(f"not all bytes were taken within {self._endpoint.send_timeout:g} s") from None
         except OSError as error:
+            self._raise_refusal(connection, error)
             raise _Unknown(f"the connection broke while sending: {_words(error)}") from None
 
-    def _await_ack(self, connection: _Connection, control_id: str) -> tuple[Ack, bytes]:
+    def _raise_refusal(self, connection: _Connection, error: OSError) -> None:
+        """Tell a refusal of our certificate, which came late, from a connection that broke."""
+        if self._tls is not None and not connection.answered and self._tls.is_refusal(error):
+            raise _Refused(_words(error)) from None
+
+    def _await_answer(self, connection: _Connection, control_id: str) -> tuple[Ack, bytes]:
+        """Wait for the answer that is the last one (HL7 2.5.1, 2.9.3)."""
+        commit, raw = self._await_ack(connection, control_id)
+        if commit.code is not AckCode.CA or not self._endpoint.application_ack:
+            return commit, raw
+        try:
+            final, answer = self._await_ack(connection, control_id, pass_over=AckCode.CA)
+        except _Unknown as error:
+            raise _Unknown(f"committed (CA), and then: {error}", commit, raw) from None
+        self._commit(connection, answer)
+        return final, answer
+
+    def _commit(self, connection: _Connection, answer: bytes) -> None:
+        """Commit an application acknowledgement whose sender asks for it; its fate does not change ours."""
+        with suppress(ValueError, OSError):
+            if read_header(answer).commit_ack.asks(success=True):
+                commit = build_ack(answer, AckCode.CA, control_id=new_control_id(), now=datetime.now(UTC))
+                send_all(connection.socket, frame(commit), self._endpoint.send_timeout, self._clock)
+
+    def _await_ack(
+        self, connection: _Connection, control_id: str, pass_over: AckCode | None = None
+    ) -> tuple[Ack, bytes]:
         deadline = self._clock() + self._endpoint.ack_timeout
         foreign = 0
         while (remaining := deadline - self._clock()) > 0:
@@ -218,17 +314,19 @@ class MllpClient:
                 raw = connection.blocks.next_block()
                 if raw is not None:
                     ack = read_ack(raw, self._endpoint.max_ack_bytes)
-                    if ack.control_id == control_id:
+                    connection.answered = True
+                    if ack.control_id != control_id:
+                        foreign += 1  # a late or a foreign one: crediting it to this message would lose data silently
+                    elif ack.code is not pass_over:
                         return ack, raw
-                    foreign += 1  # a late or a foreign one: crediting it to this message would lose data silently
                     continue
-                connection.socket.settimeout(remaining)
-                data = connection.socket.recv(_CHUNK)
+                data = receive(connection.socket, remaining)
             except TimeoutError:
                 break
             except (AckUnreadable, FramingError) as error:
                 raise _Unknown(f"a garbled answer: {error}") from None
             except OSError as error:
+                self._raise_refusal(connection, error)
                 raise _Unknown(f"the connection broke before the acknowledgement: {_words(error)}") from None
             if not data:
                 raise _Unknown("the connection was closed before the acknowledgement")
@@ -237,64 +335,7 @@ class MllpClient:
         raise _Unknown(f"no acknowledgement within {self._endpoint.ack_timeout:g} s{others}")
 
 
-def open_connection(host: str, port: int, timeout: float) -> socket.socket:
-    """Connect over TCP, within `timeout` seconds for all addresses of the host together.
-
-    Raises
-    ------
-    OSError
-        If the host is unknown or none of its addresses answers.
-    """
-    deadline = time.monotonic() + timeout
-    failure: OSError = TimeoutError(f"not connected within {timeout:g} s")
-    for family, kind, protocol, _, address in _addresses(host, port, timeout):
-        remaining = deadline - time.monotonic()
-        if remaining <= 0:
-            break
-        attempt = socket.socket(family, kind, protocol)
-        try:
-            attempt.settimeout(remaining)
-            attempt.connect(address)
-            attempt.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            attempt.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-        except OSError as error:
-            attempt.close()
-            failure = error
-        else:
-            return attempt
-    raise failure
-
-
-_AddressInfo = tuple[int, int, int, str, tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]]
-
-
-def _addresses(host: str, port: int, timeout: float) -> list[_AddressInfo]:
-    """Look a name up; the system's resolver knows no deadline, so it gets a thread that can be left behind."""
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        pass
-    else:
-        return list(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST))
-    answer: queue.Queue[list[_AddressInfo] | OSError] = queue.Queue()
-
-    def look_up() -> None:
-        try:
-            answer.put(list(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)))
-        except OSError as error:
-            answer.put(error)
-        except UnicodeError:
-            answer.put(OSError("the host's name is not one that can be looked up"))
-
-    threading.Thread(target=look_up, name="name look-up", daemon=True).start()
-    try:
-        found = answer.get(timeout=timeout)
-    except queue.Empty:
-        raise TimeoutError(f"the host's name was not resolved within {timeout:g} s") from None
-    if isinstance(found, OSError):
-        raise found
-    return found
-
-
-def _words(error: OSError) -> str:
-    return error.strerror or str(error) or type(error).__name__
+def _words(error: OSError | TlsError) -> str:
+    if isinstance(error, ssl.SSLError):
+        return tls_words(error)
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__

@@ -6,6 +6,7 @@ For tests, the demonstration and the command line; it is no LIS and checks nothi
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -19,9 +20,12 @@ from integrations.errors import FramingError
 from integrations.hl7.ack import AckCode, build_ack, control_id_of
 from integrations.hl7.faults import Fault, answer_for
 from integrations.hl7.framing import BlockReader
+from integrations.hl7.tls import TlsFiles
+from integrations.hl7.wire import shut_down
 
 MAX_MESSAGE_BYTES = 32 * 1024 * 1024
 _POLL_SECONDS = 0.1
+_HANDSHAKE_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +71,15 @@ class LisSimulator:
         Called with each message when it is kept, before it is answered.
     now : callable
         Time of day for MSH-7 of the acknowledgements.
+    tls : TlsFiles or None
+        Serve under TLS with this certificate and key; with `ca_file`, clients must have a certificate.
+
+    Raises
+    ------
+    OSError
+        If the port cannot be had or the folder not be made.
+    TlsError
+        If a file of `tls` cannot be used.
     """
 
     def __init__(
@@ -79,8 +92,10 @@ class LisSimulator:
         pause_seconds: float = 0.05,
         on_message: Callable[[ReceivedMessage], None] | None = None,
         now: Callable[[], datetime] = _now,
+        tls: TlsFiles | None = None,
     ) -> None:
         self.host = host
+        self.context = tls.server_context() if tls is not None else None
         self._fault = fault
         self._out = out
         self._pause_seconds = pause_seconds
@@ -242,7 +257,7 @@ class _Session:
         """End the session from another thread; a blocked read or write returns."""
         self._stopping.set()
         with suppress(OSError):  # the peer may have been faster
-            self._socket.shutdown(socket.SHUT_RDWR)
+            shut_down(self._socket, socket.SHUT_RDWR)
 
     def run(self) -> None:
         """Serve until the peer leaves, a fault ends it, or `stop`."""
@@ -250,12 +265,19 @@ class _Session:
             if self._server.fault is Fault.HALF_OPEN:
                 self._stopping.wait()
             else:
+                self._hand_shake(self._server.context)
                 self._serve()
         except (OSError, FramingError):
             pass  # a peer that breaks off or talks nonsense is not the simulator's failure
         finally:
             self._socket.close()
             self._server.forget(self)
+
+    def _hand_shake(self, context: ssl.SSLContext | None) -> None:
+        if context is not None:
+            self._socket.settimeout(_HANDSHAKE_SECONDS)
+            self._socket = context.wrap_socket(self._socket, server_side=True)
+            self._socket.settimeout(None)
 
     def _serve(self) -> None:
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -279,6 +301,7 @@ def run_simulator(
     host: str = "127.0.0.1",
     fault: Fault | None = None,
     out: Path | None = None,
+    tls: TlsFiles | None = None,
     echo: Callable[[str], None] = print,
     stop: threading.Event | None = None,
 ) -> None:
@@ -286,7 +309,7 @@ def run_simulator(
 
     Parameters
     ----------
-    port, host, fault, out
+    port, host, fault, out, tls
         As in `LisSimulator`.
     echo : callable
         Gets one line of text each time.
@@ -296,15 +319,17 @@ def run_simulator(
     ------
     OSError
         If the port cannot be had or the folder not be made.
+    TlsError
+        If a file of `tls` cannot be used.
     """
 
     def told(message: ReceivedMessage) -> None:
         echo(f"{message.number}: control id {message.control_id or '(none)'}, {len(message.body)} bytes")
 
     stop = stop or threading.Event()
-    with LisSimulator(port, host=host, fault=fault, out=out, on_message=told) as simulator:
-        misbehaving = f", fault {fault}" if fault else ""
-        echo(f"LIS simulator listening on {host}:{simulator.port}{misbehaving}")
+    with LisSimulator(port, host=host, fault=fault, out=out, on_message=told, tls=tls) as simulator:
+        how = (", TLS" if tls else "") + (f", fault {fault}" if fault else "")
+        echo(f"LIS simulator listening on {host}:{simulator.port}{how}")
         try:
             while not stop.is_set():
                 stop.wait(_POLL_SECONDS)

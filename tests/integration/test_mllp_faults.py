@@ -14,8 +14,9 @@ import pytest
 
 from integrations.errors import FramingError
 from integrations.hl7.ack import AckPolicy, Decision, Outcome, control_id_of
+from integrations.hl7.connect import open_connection
 from integrations.hl7.faults import Fault
-from integrations.hl7.mllp import Endpoint, MllpClient, open_connection
+from integrations.hl7.mllp import Endpoint, MllpClient
 from integrations.hl7.simulator import LisSimulator, run_simulator
 from tests.hl7_examples import message
 from tests.support import wait_for
