@@ -20,7 +20,7 @@ from flows.intake import refused_pictures
 from flows.model_child import ImageTask
 from flows.results import result_of
 from integrations.errors import PatientUnknown
-from integrations.hl7.oru import build_oru
+from integrations.hl7.message import build_message
 from integrations.hl7.profile import Profile
 from sphero_core.exports import FieldRecord, summary_document
 from sphero_core.morphology import relate_to_case
@@ -174,7 +174,7 @@ class CaseWork:
             if report.new:
                 result = result_of(case, work.identities.get(case.case_id), counts, bundle, now, version("spheroflow"))
                 for name, profile in self._profiles.items():
-                    message = build_oru(result, profile, name)
+                    message = build_message(result, profile, name)
                     work.outbox.enqueue(
                         case.case_id,
                         case.revision,

@@ -14,8 +14,11 @@ from db.upgrade import SchemaState
 from flows.log import tell
 from flows.prefect_server import answers
 from flows.settings import Destination, Settings
-from flows.wiring import make_endpoint
+from flows.wiring import make_endpoint, make_profile
+from integrations.errors import Hl7Error
+from integrations.hl7.message import build_message
 from integrations.hl7.mllp import MllpClient
+from integrations.hl7.sample import SAMPLES
 from sphero_core.bundle import load_bundle, resolve_bundle
 from sphero_core.errors import BundleError
 
@@ -57,6 +60,7 @@ def checks(settings: Settings) -> Iterator[Check]:
     if not settings.hl7.destination:
         yield Check("lis", "note", "no destination is set: results stay here", "add [[hl7.destination]] to sphero.toml")
     for destination in settings.hl7.destination:
+        yield _profile(settings, destination)
         yield _destination(destination)
         yield from _waiting(settings, destination)
 
@@ -115,6 +119,17 @@ def _prefect(settings: Settings) -> Check:
         return Check("prefect", "note", "does not run", "`sphero up` starts it")
     remedy = "see [prefect] api_url; it ends in /api"
     return Check("prefect", "fail", f"does not answer at {settings.prefect_api_url}", remedy)
+
+
+def _profile(settings: Settings, destination: Destination) -> Check:
+    name = f"profile {destination.name}"
+    try:
+        profile = make_profile(settings, destination)
+        for sample in SAMPLES.values():
+            build_message(sample, profile, destination.name)
+    except Hl7Error as error:
+        return Check(name, "fail", tell(error), "correct it; `sphero init` writes one with every key")
+    return Check(name, "ok", f"{profile.name}: {profile.message}, HL7 {profile.version}, {profile.charset.value}")
 
 
 def _destination(destination: Destination) -> Check:

@@ -19,10 +19,11 @@ from pydantic import ValidationError
 from pydantic_settings import SettingsError as UnreadableSetting
 
 from flows.errors import SettingsError
-from flows.settings import DATA, ENV_PREFIX, Settings
+from flows.settings import DATA, ENV_PREFIX, Hl7Settings, Settings
 
 CONFIG_VARIABLE = "SPHERO_CONFIG"
 FILE_NAME = "sphero.toml"
+PROFILE_SUFFIX = ".toml"
 
 
 def load_settings(file: Path | None = None, *, folder: Path | None = None) -> Settings:
@@ -91,8 +92,20 @@ def _completed(settings: Settings, folder: Path) -> Settings:
             "folder": settings.folder.model_copy(update={"path": str(incoming)}),
             "database": settings.database.model_copy(update={"url": url}),
             "model": settings.model.model_copy(update={"bundle": bundle}),
+            "hl7": _completed_hl7(settings.hl7, folder),
         }
     )
+
+
+def _completed_hl7(settings: Hl7Settings, folder: Path) -> Hl7Settings:
+    """Paths of profiles; whatever does not end in the suffix is the name of a shipped one."""
+    destinations = tuple(
+        each.model_copy(update={"profile": str(folder / Path(each.profile).expanduser())})
+        if each.profile.endswith(PROFILE_SUFFIX)
+        else each
+        for each in settings.destination
+    )
+    return settings.model_copy(update={"destination": destinations})
 
 
 def _read_file(file: Path) -> dict[str, Any]:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from datetime import date, datetime
 
 from db.views import CaseView, Identity
-from integrations.hl7.result import OrderNumbers, OruResult, Patient
+from integrations.hl7.result import OrderNumbers, Patient, ReportedResult
 from sphero_core.types import BundleId, CaseCounts
 
 
 def result_of(
     case: CaseView, identity: Identity, counts: CaseCounts, bundle: BundleId, now: datetime, software_version: str
-) -> OruResult:
+) -> ReportedResult:
     """What one version of a case's result tells.
 
     Parameters
@@ -20,7 +20,7 @@ def result_of(
         Aware, in the site's time zone; the analysis ended and the report is made at this moment.
     """
     zone = now.tzinfo
-    return OruResult(
+    return ReportedResult(
         case_id=case.case_id,
         revision=case.revision,
         patient=_patient(identity),

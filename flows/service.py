@@ -35,6 +35,7 @@ from flows.wiring import (
     chosen_engine,
     make_database,
     make_model,
+    make_profiles,
     make_senders,
     make_services,
     make_staging,
@@ -81,6 +82,10 @@ class Service:
         What the model process loads; the bundle of the settings by default.
     clock : callable
         Monotonic seconds.
+
+    Raises
+    ------
+    BundleError, ProfileError
     """
 
     def __init__(
@@ -90,6 +95,7 @@ class Service:
         self.places = places_of(settings)
         self.database = make_database(settings)
         self._engine = engine or chosen_engine(settings)
+        self._profiles = make_profiles(settings)
         self._clock = clock
         self._lock = DataLock(settings.data)
         self._staging = make_staging(self.places)
@@ -135,7 +141,7 @@ class Service:
         step("database")
         self.database.upgrade()
         recover(self.database, self._staging, self._owner)
-        self._senders = make_senders(self.settings, self.database, f"{name}/sender")
+        self._senders = make_senders(self.settings, self.database, f"{name}/sender", self._profiles)
         for output in self.places.logs.glob("*.log"):
             if output.stat().st_size > KEPT_OUTPUT:
                 output.replace(output.with_suffix(".log.old"))
@@ -219,6 +225,7 @@ class Service:
                 staging=self._staging,
                 model=model,
                 senders=self._senders,
+                profiles=self._profiles,
                 owner=self._owner + "worker",
                 stopping=stopping,
                 nudge=nudge,

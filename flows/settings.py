@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 ENV_PREFIX = "SPHERO_"
@@ -25,6 +25,14 @@ def _http_url(url: str) -> str:
     if url and not url.startswith(("http://", "https://")):
         raise ValueError('must be empty or begin with http:// or https://, such as "http://prefect.example:4200/api"')
     return url
+
+
+def _profile(value: object) -> object:
+    if isinstance(value, dict):
+        raise ValueError(  # noqa: TRY004  # pydantic wants this one
+            'must be the name of a shipped profile or a path such as "lis.toml"; write these keys into that file'
+        )
+    return value
 
 
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -77,26 +85,13 @@ class FolderSettings(Section):
     pixel_aspect: Annotated[float, Field(ge=0.2, le=5.0)] = 1.0
 
 
-class ProfileSettings(Section):
-    """How messages for one destination are written; see `integrations.hl7.profile`."""
-
-    receiving_application: str = ""
-    receiving_facility: str = ""
-    processing_id: Literal["P", "T", "D"] = "P"
-    charset: Literal["ASCII", "8859/1", "UNICODE UTF-8"] = "UNICODE UTF-8"
-    equipment: str = "SPHERO-01"
-    identifier_type: str = "MR"
-    unverified_status: Literal["P", "R"] = "P"
-    accession_fields: tuple[Literal["SPM-2", "OBR-18"], ...] = ("SPM-2",)
-
-
 class Destination(Section):
     """One receiver of results."""
 
     name: Name
     host: Host
     port: Port
-    profile: ProfileSettings = ProfileSettings()
+    profile: Annotated[str, BeforeValidator(_profile), Field(min_length=1)] = "default"
     ack_timeout_seconds: Seconds = 30.0
     gap_seconds: Annotated[float, Field(ge=0, le=3600)] = 0.0
 

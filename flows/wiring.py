@@ -23,9 +23,9 @@ from flows.settings import Destination, Settings
 from integrations.folder.memory import FileMemory
 from integrations.folder.scanner import Scanner
 from integrations.folder.staging import Staging
-from integrations.hl7.escape import Charset
 from integrations.hl7.mllp import Endpoint, MllpClient
 from integrations.hl7.profile import Profile
+from integrations.hl7.profile_file import load_profile
 from sphero_core.bundle import resolve_bundle
 from sphero_core.image import DEFAULT_LIMITS, probe_image
 from sphero_core.types import ImageInfo
@@ -69,20 +69,24 @@ def make_model(engine: EngineChoice, places: Places, inherit: tuple[int, ...] = 
 
 
 def make_profile(settings: Settings, destination: Destination) -> Profile:
-    """How messages for a destination are written."""
-    values = destination.profile
-    return Profile(
+    """How messages for a destination are written.
+
+    Raises
+    ------
+    ProfileError
+        Names the file and every wrong key.
+    """
+    return load_profile(
+        destination.profile,
+        Path.cwd(),
         sending_application=settings.hl7.sending_application,
         sending_facility=settings.hl7.sending_facility or settings.site.name,
-        receiving_application=values.receiving_application,
-        receiving_facility=values.receiving_facility,
-        processing_id=values.processing_id,
-        charset=Charset(values.charset),
-        equipment=values.equipment,
-        identifier_type=values.identifier_type,
-        unverified_status=values.unverified_status,
-        accession_fields=values.accession_fields,
     )
+
+
+def make_profiles(settings: Settings) -> dict[str, Profile]:
+    """The profile of each destination; see `make_profile`."""
+    return {destination.name: make_profile(settings, destination) for destination in settings.hl7.destination}
 
 
 def make_endpoint(destination: Destination) -> Endpoint:
@@ -90,7 +94,9 @@ def make_endpoint(destination: Destination) -> Endpoint:
     return Endpoint(destination.name, destination.host, destination.port, ack_timeout=destination.ack_timeout_seconds)
 
 
-def make_senders(settings: Settings, database: Database, owner: str) -> dict[str, Sender]:
+def make_senders(
+    settings: Settings, database: Database, owner: str, profiles: Mapping[str, Profile]
+) -> dict[str, Sender]:
     """One sender for each destination."""
     senders = {}
     for destination in settings.hl7.destination:
@@ -100,7 +106,7 @@ def make_senders(settings: Settings, database: Database, owner: str) -> dict[str
             name=destination.name,
             database=database,
             client=MllpClient(endpoint),
-            policy=make_profile(settings, destination).ack_policy,
+            policy=profiles[destination.name].ack_policy,
             owner=owner,
             lease_seconds=longest + destination.gap_seconds + LEASE_MARGIN,
             clock=utc_now,
@@ -117,6 +123,7 @@ def make_services(
     staging: Staging,
     model: ModelProcess,
     senders: Mapping[str, Sender],
+    profiles: Mapping[str, Profile],
     owner: str,
     stopping: asyncio.Event,
     nudge: Callable[[], None],
@@ -144,7 +151,7 @@ def make_services(
     work = CaseWork(
         database=database,
         store=places.store,
-        profiles={destination.name: make_profile(settings, destination) for destination in settings.hl7.destination},
+        profiles=profiles,
         pixel_aspect=settings.folder.pixel_aspect,
         clock=functools.partial(datetime.now, settings.time_zone),
     )

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, date, datetime
 
-from integrations.hl7.oru import build_oru
+from integrations.hl7.message import build_message
 from integrations.hl7.profile import Profile
-from integrations.hl7.result import OrderNumbers, OruResult, Patient
+from integrations.hl7.result import OrderNumbers, Patient, ReportedResult
 from sphero_core.types import BundleId, CaseCounts
 
 PROFILE = Profile(sending_facility="HEMLAB", receiving_application="LIS", receiving_facility="HOSP")
 
-PLAIN = OruResult(
+PLAIN = ReportedResult(
     case_id="0190b2a4-case",
     revision=1,
     patient=Patient("123456", "HOSP", "Mueller", "Zoe", date(1980, 1, 1), "F"),
@@ -28,10 +28,10 @@ PLAIN = OruResult(
 
 def message(number: int = 1) -> bytes:
     """Build a valid message; different numbers give different control ids."""
-    return build_oru(replace(PLAIN, revision=number), PROFILE, "lis").body
+    return build_message(replace(PLAIN, revision=number), PROFILE, "lis").body
 
 
-def hostile(text: str) -> tuple[OruResult, Profile]:
+def hostile(text: str) -> tuple[ReportedResult, Profile]:
     """Put a text into every place where a text can stand."""
     result = replace(
         PLAIN,

@@ -1,4 +1,4 @@
-"""`sphero init`: a commented settings file and the folders it names."""
+"""`sphero init`: a commented settings file, a profile with every key, and the folders."""
 
 from __future__ import annotations
 
@@ -47,15 +47,7 @@ sending_facility = ""
 # port = 2575
 # ack_timeout_seconds = 30.0
 # gap_seconds = 0.0                  # pause between two messages
-# [hl7.destination.profile]
-# receiving_application = "LIS"
-# receiving_facility = "HOSP"
-# processing_id = "P"                # P production, T training, D debugging
-# charset = "UNICODE UTF-8"          # or "8859/1", "ASCII"
-# equipment = "SPHERO-01"
-# identifier_type = "MR"
-# unverified_status = "P"            # or "R": stored, not yet verified
-# accession_fields = ["SPM-2"]       # and/or "OBR-18"
+# profile = "default"                # how messages are written: a shipped profile, or a file such as "lis.toml"
 
 [model]
 bundle = "<shipped>"                 # or a folder made by `sphero model export`
@@ -66,12 +58,16 @@ port = 8080
 """
 
 
+PROFILE = "lis.toml"
+
+
 def init(
     folder: Annotated[Path, typer.Argument(metavar="[DIR]", help="Where; the current folder by default.")] = Path(),
 ) -> None:
-    """Write a commented sphero.toml and make the folders it names."""
+    """Write a commented sphero.toml, a message profile to edit, and make the folders."""
     from flows.config import FILE_NAME, load_settings
     from flows.places import places_of
+    from integrations.hl7.profile_file import profile_path
 
     file = folder.absolute() / FILE_NAME
     if file.exists():
@@ -80,6 +76,10 @@ def init(
     file.write_text(TEMPLATE, encoding="utf-8")
     places = places_of(load_settings(file))
     places.make()
+    profile = file.with_name(PROFILE)
+    if not profile.exists():
+        profile.write_text(profile_path("default", file.parent).read_text(encoding="utf-8"), encoding="utf-8")
     print(f"settings        {file}")
+    print(f"profile         {profile}")
     print(f"incoming folder {places.incoming}")
     print("next            name the LIS in [[hl7.destination]], then: sphero doctor, sphero up")

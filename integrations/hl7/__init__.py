@@ -1,8 +1,15 @@
 """HL7 version 2: results out to the laboratory information system, orders in from it.
 
 escape.py        texts made safe before they reach the message builder
+versions.py      what differs between HL7 2.3 and 2.5.1
 profile.py       what differs from one receiving system to the next
-oru.py           ORU^R01 from a case's result
+profile_file.py  profiles as TOML files; profiles/ holds those that are shipped
+result.py        what is told, as values, and whether it can be told
+observations.py  which OBX there are and what stands in each
+segments.py      the segments of a result
+oru.py, oul.py   their order in ORU^R01 and OUL^R22
+message.py       from a result to the bytes for one destination
+sample.py        results of an invented patient
 builder.py       the only module that touches hl7apy
 conformance.py   our own check of the finished bytes
 control_id.py    MSH-10 from what is sent, to whom

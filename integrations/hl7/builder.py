@@ -14,7 +14,7 @@ from typing import Any, Self
 from hl7apy.consts import VALIDATION_LEVEL
 from hl7apy.core import Message
 
-VERSION = "2.5.1"
+from integrations.hl7.versions import Version
 
 Untyped = Any  # an element of hl7apy
 
@@ -59,10 +59,10 @@ class GroupBuilder:
 
 
 class MessageBuilder(GroupBuilder):
-    """A message of a named structure, such as ``ORU_R01``."""
+    """A message of a named structure, such as ``ORU_R01``, in a version of HL7."""
 
-    def __init__(self, structure: str) -> None:
-        super().__init__(Message(structure, version=VERSION, validation_level=VALIDATION_LEVEL.TOLERANT))
+    def __init__(self, structure: str, version: Version = Version.V2_5_1) -> None:
+        super().__init__(Message(structure, version=version.value, validation_level=VALIDATION_LEVEL.TOLERANT))
         # hl7apy fills in the time of day itself: a message would differ each time it is built.
         del self._element.msh.msh_7
 

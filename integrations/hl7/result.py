@@ -8,11 +8,26 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from enum import StrEnum
 
 from integrations.errors import PatientUnknown, ResultRefused
 from sphero_core.types import BundleId, CaseCounts
 
 SEXES = ("A", "F", "M", "N", "O", "U")  # HL7 table 0001
+NO_GRADE = "0"
+
+
+class ResultStatus(StrEnum):
+    """What a version of a result is."""
+
+    UNVERIFIED = "unverified"  # by software alone
+    FINAL = "final"  # a person signed it
+    CORRECTED = "corrected"  # a person signed it, and it replaces a final one
+    WRONG_PATIENT = "wrong patient"  # what was told before does not belong to this patient
+    NOT_OBTAINED = "not obtained"  # the case was rejected, or every field refused
+
+
+VERIFIED = frozenset({ResultStatus.FINAL, ResultStatus.CORRECTED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +70,66 @@ class OrderNumbers:
 
 
 @dataclass(frozen=True, slots=True)
-class OruResult:
+class Reviewer:
+    """Who verified a result (OBX-16, OBR-32).
+
+    Attributes
+    ----------
+    identifier : str
+        As the receiver knows the person, or the login.
+    authority : str
+        Who assigned the identifier.
+    family, given : str
+    """
+
+    identifier: str
+    authority: str = ""
+    family: str = ""
+    given: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Presence:
+    """Whether spherocytes are there, by a grade.
+
+    Attributes
+    ----------
+    detected : bool
+    grade : str
+        ``0`` to the scheme's top, such as ``2+``.
+    scheme : str
+        The grading scheme's name.
+    false_call_percent : float
+        Share of red cells the model calls spherocytes on smears without any, in percent; of the bundle.
+    """
+
+    detected: bool
+    grade: str
+    scheme: str
+    false_call_percent: float
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A picture of one field with the cells outlined; exactly as it leaves.
+
+    Attributes
+    ----------
+    jpeg : bytes or None
+        When embedded.
+    url : str or None
+        When by pointer. With neither, the receiver is told that there is no such picture (any more).
+    """
+
+    jpeg: bytes | None = field(default=None, repr=False)
+    url: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class ReportedResult:
     """What one message tells about one case.
+
+    Each version tells everything: a receiver replaces what it has by what comes.
 
     Attributes
     ----------
@@ -65,12 +138,12 @@ class OruResult:
     revision : int
         Version of the report, from 1.
     patient : Patient or None
-        None makes `build_oru` raise `PatientUnknown`.
+        None makes `build_message` raise `PatientUnknown`.
     order : OrderNumbers
     counts : CaseCounts or None
-        None when there is no result; then `not_obtained` says why. Exactly one of the two is given.
+        None when there is no result; then `not_obtained` says why. With the wrong patient: what was told before.
     not_obtained : str or None
-        Why there is no result, in words.
+        Why there is no result, in words; one line for each reason.
     bundle : BundleId or None
         The model that counted; None when none did.
     software_version : str
@@ -80,6 +153,17 @@ class OruResult:
         When the last field was analysed, with its zone; None when none was.
     reported : datetime
         When this version of the report was made, with its zone; also MSH-7, so the bytes do not change.
+    follows : datetime or None
+        `reported` of the version before, whose OBR-22 this one's must exceed.
+    status : ResultStatus
+    reviewer : Reviewer or None
+        Who verified it; always given with final and corrected results, never with unverified ones.
+    presence : Presence or None
+        None where nothing was graded: then presence is not told.
+    comment : str
+        Of the reviewer.
+    pictures : tuple of Picture
+        As many as the version before had, or more.
     """
 
     case_id: str
@@ -93,9 +177,15 @@ class OruResult:
     analysed: datetime | None = None
     collected: datetime | None = None
     not_obtained: str | None = None
+    follows: datetime | None = None
+    status: ResultStatus = ResultStatus.UNVERIFIED
+    reviewer: Reviewer | None = None
+    presence: Presence | None = None
+    comment: str = field(default="", repr=False)
+    pictures: tuple[Picture, ...] = ()
 
 
-def require_tellable(result: OruResult) -> Patient:
+def require_tellable(result: ReportedResult) -> Patient:
     """Check a result before a message is made of it, and return its patient.
 
     Raises
@@ -103,14 +193,21 @@ def require_tellable(result: OruResult) -> Patient:
     PatientUnknown
         Without patient identifier or assigning authority.
     ResultRefused
-        For contradictory counts, a time without zone, an unknown sex.
+        For contradictory counts or status, a time without zone, an unknown sex.
     """
     patient = _known_patient(result)  # first: an unknown patient holds the case, whatever else is wrong
-    _require_consistent(result)
+    if not result.order.accession.strip():
+        raise ResultRefused("OBR-3: no accession number")
+    _check_times(result)
+    _check_status(result)
+    if result.counts is not None:
+        _check_counts(result.counts)
+        if result.presence is not None:
+            _check_presence(result.counts, result.presence)
     return patient
 
 
-def _known_patient(result: OruResult) -> Patient:
+def _known_patient(result: ReportedResult) -> Patient:
     patient = result.patient
     if patient is None or not patient.identifier.strip() or not patient.authority.strip():
         raise PatientUnknown(
@@ -121,16 +218,25 @@ def _known_patient(result: OruResult) -> Patient:
     return patient
 
 
-def _require_consistent(result: OruResult) -> None:
-    if not result.order.accession.strip():
-        raise ResultRefused("OBR-3: no accession number")
-    for name, moment in (("reported", result.reported), ("analysed", result.analysed), ("collected", result.collected)):
+def _check_times(result: ReportedResult) -> None:
+    for name in ("reported", "analysed", "collected", "follows"):
+        moment = getattr(result, name)
         if moment is not None and moment.utcoffset() is None:
             raise ResultRefused(f"the time `{name}` has no zone; give it with its offset to UTC")
+    # Messages tell seconds: within one, a receiver could not say which version is the later one.
+    if result.follows is not None and int(result.reported.timestamp()) <= int(result.follows.timestamp()):
+        raise ResultRefused("OBR-22: not later than that of the version before")
+
+
+def _check_status(result: ReportedResult) -> None:
     if (result.counts is None) == (result.not_obtained is None):
         raise ResultRefused("a result has either counts or a reason why there are none")
-    if result.counts is not None:
-        _check_counts(result.counts)
+    if (result.counts is None) != (result.status is ResultStatus.NOT_OBTAINED):
+        raise ResultRefused("OBX-11: the status X is for a result that could not be obtained, and no other is")
+    if result.status in VERIFIED and (result.reviewer is None or not result.reviewer.identifier.strip()):
+        raise ResultRefused("OBX-16: a final or corrected result needs the person who verified it")
+    if result.status is ResultStatus.UNVERIFIED and result.reviewer is not None:
+        raise ResultRefused("OBX-16: a result that a person verified is final or corrected")
 
 
 def _check_counts(counts: CaseCounts) -> None:
@@ -141,3 +247,16 @@ def _check_counts(counts: CaseCounts) -> None:
         raise ResultRefused("OBX: a percentage outside 0 to 100")
     if (counts.red_cells == 0) != (counts.spherocyte_percent is None):
         raise ResultRefused("OBX: a percentage needs red cells, and red cells give a percentage")
+
+
+def _check_presence(counts: CaseCounts, presence: Presence) -> None:
+    if not (math.isfinite(presence.false_call_percent) and 0 <= presence.false_call_percent <= 100):
+        raise ResultRefused("OBX: a false-call share outside 0 to 100 %")
+    if not presence.grade.strip() or not presence.scheme.strip():
+        raise ResultRefused("OBX: a presence needs its grade and the scheme's name")
+    sure = counts.ci95 is not None and counts.ci95[0] > presence.false_call_percent
+    if presence.detected != (sure and presence.grade != NO_GRADE):
+        raise ResultRefused(
+            "OBX: spherocytes are detected exactly when the grade is above 0 and the interval lies above the share of "
+            "false calls"
+        )

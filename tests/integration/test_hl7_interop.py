@@ -15,8 +15,8 @@ import hl7.mllp
 import pytest
 
 from integrations.hl7.ack import AckCode, Outcome, control_id_of
+from integrations.hl7.message import build_message
 from integrations.hl7.mllp import Endpoint, MllpClient
-from integrations.hl7.oru import build_oru
 from tests.hl7_examples import PLAIN, PROFILE, hostile, message
 from tests.unit.test_hl7_oru import HOSTILE_TEXT
 
@@ -98,7 +98,7 @@ def test_its_acknowledgements_are_read(lis: ThirdPartyLis, code: AckCode) -> Non
 def test_hostile_text_arrives_as_it_was_written(lis: ThirdPartyLis) -> None:
     result, profile = hostile(HOSTILE_TEXT)
     with client(lis) as sender:
-        assert sender.send(build_oru(result, profile, "lis").body).outcome is Outcome.ACKNOWLEDGED
+        assert sender.send(build_message(result, profile, "lis").body).outcome is Outcome.ACKNOWLEDGED
     (received,) = lis.messages
     as_one_line = HOSTILE_TEXT.replace("\r", " ")
     for place in ["MSH.3", "PID.3.1.1", "PID.3.1.4", "PID.5.1.1", "PID.5.1.2", "OBR.2", "OBR.18", "SPM.2.1.2.2"]:
@@ -115,7 +115,7 @@ def test_a_message_far_above_one_read(lis: ThirdPartyLis) -> None:
     assert PLAIN.counts is not None
     many = tuple(f"Limitation {number}: {'ü' * 500}" for number in range(1500))
     result = replace(PLAIN, counts=replace(PLAIN.counts, limitations=many))
-    body = build_oru(result, PROFILE, "lis").body
+    body = build_message(result, PROFILE, "lis").body
     assert len(body) > 1_000_000
     with client(lis) as sender:
         assert sender.send(body).outcome is Outcome.ACKNOWLEDGED

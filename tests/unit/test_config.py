@@ -15,6 +15,18 @@ from flows.errors import SettingsError
 from flows.settings import Settings
 
 SECRET = "hunter2"
+DESTINATIONS = """
+[[hl7.destination]]
+name = "a"
+host = "h"
+port = 1
+profile = "lis.toml"
+[[hl7.destination]]
+name = "b"
+host = "h"
+port = 1
+profile = "oul-r22"
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -35,7 +47,7 @@ def _no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"hl7": {"destination": [{"host": "h", "port": 1}]}}, "[[hl7.destination]] name: must be given"),
         (
             {"hl7": {"destination": [{"name": "a", "host": "h", "port": 1, "profile": {"charset": "latin"}}]}},
-            "[[hl7.destination.profile]] charset: must be one of 'ASCII', '8859/1', 'UNICODE UTF-8'",
+            "[[hl7.destination]] profile: must be the name of a shipped profile or a path",
         ),
         (
             {"hl7": {"destination": [{"name": "a", "host": "h", "port": 1}, {"name": "a", "host": "i", "port": 1}]}},
@@ -63,12 +75,13 @@ def test_every_wrong_key_is_told_at_once_and_no_value() -> None:
 def test_paths_are_meant_from_the_folder_of_the_file(tmp_path: Path) -> None:
     file = tmp_path / "site" / "sphero.toml"
     file.parent.mkdir()
-    file.write_text('[paths]\ndata = "kept"\n[model]\nbundle = "mine"\n')
+    file.write_text('[paths]\ndata = "kept"\n[model]\nbundle = "mine"\n' + DESTINATIONS)
     settings = load_settings(file)
     assert settings.data == tmp_path / "site" / "kept"
     assert settings.incoming == tmp_path / "site" / "kept" / "incoming"
     assert settings.database.url == f"sqlite:///{tmp_path}/site/kept/sphero.db"
     assert settings.model.bundle == str(tmp_path / "site" / "mine")
+    assert [each.profile for each in settings.hl7.destination] == [str(tmp_path / "site" / "lis.toml"), "oul-r22"]
 
 
 def test_the_environment_goes_before_the_file_key_by_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

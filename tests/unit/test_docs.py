@@ -28,7 +28,16 @@ FIGURE = re.compile(r"\d[\d,.]* ?(%|ms\b|s\b|MiB\b|GiB\b|GB\b)|\bAP50\b.*\d|\bF1
 COMMAND = re.compile(r"\b(make \w+|sphero \w+|pytest|pip install|git )")
 
 # Files that a run writes, that belong to the user or that lie in an installed package.
-WRITTEN = {"sphero.toml", "case.json", "summary.json", "cells.csv", "coco.json", "truth.coco.json", "bundle.json"}
+WRITTEN = {
+    "sphero.toml",
+    "lis.toml",
+    "case.json",
+    "summary.json",
+    "cells.csv",
+    "coco.json",
+    "truth.coco.json",
+    "bundle.json",
+}
 WRITTEN |= {"LICENSE-3RD-PARTY.txt", "0001-what-was-decided.md"}
 OUTSIDE = ("incoming/", "smears/", "results/", "runs/", "inner-", ".venv/", "../", "/")
 
