@@ -65,13 +65,18 @@ class InputSpec:
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """A verified bundle on disk; without a judge, the network alone decides what a spherocyte is."""
+    """A verified bundle on disk; without a judge, the network alone decides what a spherocyte is.
+
+    `label_margin` is how far the boxes that people drew stand off the cells' outlines, as a share of the median cell's diameter: an
+    evaluation compares boxes drawn in that way.
+    """
 
     path: Path
     id: BundleId
     input: InputSpec
     thresholds: Thresholds
     judge: SpherocyteJudge | None
+    label_margin: float
     description: dict[str, Any]
 
     @property
@@ -127,6 +132,7 @@ def load_bundle(path: Path) -> Bundle:
             input=InputSpec(**description["input"]),
             thresholds=Thresholds(**thresholds),
             judge=None if judge is None else SpherocyteJudge.from_mapping(judge),
+            label_margin=float(description.get("label_margin", 0.0)),
             description=description,
         )
     except (ValueError, KeyError, TypeError) as error:

@@ -57,6 +57,8 @@ class Detector:
         None while a network is still in training.
     judge : SpherocyteJudge or None
         None leaves the decision on spherocytes to the network.
+    label_margin : float
+        See `sphero_core.bundle.Bundle`.
     """
 
     forward: Forward
@@ -64,6 +66,7 @@ class Detector:
     thresholds: Thresholds
     bundle: BundleId | None = None
     judge: SpherocyteJudge | None = None
+    label_margin: float = 0.0
 
 
 def load_detector(bundle: Bundle, *, threads: int | None = None) -> Detector:
@@ -84,7 +87,7 @@ def load_detector(bundle: Bundle, *, threads: int | None = None) -> Detector:
     module = tf.saved_model.load(str(bundle.model_path))
     forward = _forward(module.signatures["serving_default"], tf)
     forward(np.full((bundle.input.height, bundle.input.width, 3), 220, np.uint8))
-    return Detector(forward, bundle.input, bundle.thresholds, bundle.id, bundle.judge)
+    return Detector(forward, bundle.input, bundle.thresholds, bundle.id, bundle.judge, bundle.label_margin)
 
 
 def _forward(signature: Any, tf: Any) -> Forward:

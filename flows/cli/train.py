@@ -17,6 +17,12 @@ def train(
     images: Annotated[Path, typer.Option(help="Folder of the images.")],
     coco: Annotated[Path, typer.Option(help="COCO annotations; each image entry names its 'patient'.")],
     out: Annotated[Path, typer.Option(help="Working folder: checkpoints, logs, predictions of the inner folds.")],
+    point_images: Annotated[
+        Path | None, typer.Option(help="Folder of the images of a second data set, labelled with points.")
+    ] = None,
+    points: Annotated[
+        Path | None, typer.Option(help="Folder of its label files, a line `x y class` for each cell.")
+    ] = None,
     bundle: Annotated[Path | None, typer.Option(help="Where the bundle goes; OUT/bundle by default.")] = None,
 ) -> None:
     """Train a network on the patients that RUN.yaml names, choose its thresholds by inner folds, export it as a bundle.

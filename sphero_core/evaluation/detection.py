@@ -65,8 +65,17 @@ class ImageDetections:
         return ImageDetections(self.boxes[kept], self.probabilities[kept], masks)
 
 
-def detections_of(cells: Sequence[Cell]) -> ImageDetections:
-    """Cells as detections. P(Spherocyte) of a cell called RBC is its red-cell score less its score, and the reverse."""
+def detections_of(cells: Sequence[Cell], margin_px: float = 0.0, size: tuple[int, int] | None = None) -> ImageDetections:
+    """Cells as detections. P(Spherocyte) of a cell called RBC is its red-cell score less its score, and the reverse.
+
+    Parameters
+    ----------
+    cells : sequence of Cell
+    margin_px : float
+        How far a box stands off the cell's mask on each side, as the labels' boxes do.
+    size : tuple of int, optional
+        Width and height of the field, which boxes do not leave.
+    """
     probabilities = np.zeros((len(cells), len(CLASSES)))
     for row, cell in zip(probabilities, cells, strict=True):
         row[CLASSES.index(cell.cell_class)] = cell.score
@@ -74,6 +83,10 @@ def detections_of(cells: Sequence[Cell]) -> ImageDetections:
             other = CellClass.SPHEROCYTE if cell.cell_class is CellClass.RBC else CellClass.RBC
             row[CLASSES.index(other)] = max(0.0, cell.red_cell_score - cell.score)
     boxes = np.array([cell.box for cell in cells], np.float64).reshape(-1, 4)
+    low, high = boxes[:, :2] - margin_px, boxes[:, :2] + boxes[:, 2:] + margin_px
+    if size is not None:
+        low, high = np.maximum(low, 0), np.minimum(high, np.array(size, np.float64))
+    boxes = np.column_stack([low, high - low])
     return ImageDetections(boxes, probabilities, tuple(BoxMask(cell.x, cell.y, cell.mask) for cell in cells))
 
 

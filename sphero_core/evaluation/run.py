@@ -79,7 +79,8 @@ def evaluate_labelled(run: Run, labels: Sequence[LabelledImage]) -> dict[str, An
         field = read_image(label.path, pixel_aspect=run.pixel_aspect)
         cells, took = _cells(run, field, diameter, LOWEST)
         truths.append(truth_of(label, field))
-        found.append(detections_of(cells))
+        margin = run.detector.label_margin * diameter
+        found.append(detections_of(cells, margin, (field.width, field.height)))
         seconds.append(took)
     return evaluate_detection(truths, found, run.detector.thresholds, seconds_per_image=float(np.mean(seconds)))
 

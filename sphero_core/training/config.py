@@ -18,6 +18,7 @@ from official.core import exp_factory
 from official.vision.configs import maskrcnn  # registers maskrcnn_mobilenet_coco
 
 from sphero_core.errors import DatasetError
+from sphero_core.training.samples import CLASS_IDS
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,33 @@ class AugmentationConfig:
     blur_sigma: float = 1.3
     noise: float = 0.3
     jpeg: float = 0.4
+
+
+@dataclass(frozen=True)
+class PointsConfig:
+    """A second data set beside the patients: centre points, from which masks were grown; see `sphero_core.datasets.points`.
+
+    Its groups are blocks of neighbouring images, numbered at their names' ends. Of every `blocks` of them one is read by nothing but a
+    later evaluation and one only chooses thresholds and judge; the rest is trained on.
+
+    Attributes
+    ----------
+    data : mapping
+        What the bundle says of the set: name, licence, citation.
+    share : float
+        Share of samples taken from it.
+    blocks, reported, chosen_on : int
+        Blocks whose number modulo `blocks` is `reported` or `chosen_on` are kept out of training.
+    pretrain_steps : int
+        Length of a first stage on these points and on synthetic smears alone, from which every network of the run starts.
+    """
+
+    data: Mapping[str, str] = field(default_factory=dict)
+    share: float = 0.35
+    blocks: int = 5
+    reported: int = 0
+    chosen_on: int = 1
+    pretrain_steps: int = 0
 
 
 @dataclass(frozen=True)
@@ -69,6 +97,8 @@ class RunConfig:
         Share of samples taken from them.
     bfloat16 : bool
         Mixed precision; faster where the processor has bfloat16 products.
+    points : PointsConfig or None
+        The second data set; None trains on the patients alone.
     """
 
     name: str
@@ -91,6 +121,7 @@ class RunConfig:
     bfloat16: bool = False
     seed: int = 1
     augmentation: AugmentationConfig = field(default_factory=AugmentationConfig)
+    points: PointsConfig | None = None
 
 
 def read_run(path: Path) -> RunConfig:
@@ -104,7 +135,12 @@ def read_run(path: Path) -> RunConfig:
     document = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     try:
         augmentation = AugmentationConfig(**document.pop("augmentation", {}))
-        return RunConfig(**{**document, "groups": tuple(document["groups"]), "augmentation": augmentation})
+        points = document.pop("points", None)
+        return RunConfig(
+            **{**document, "groups": tuple(document["groups"])},
+            augmentation=augmentation,
+            points=None if points is None else PointsConfig(**points),
+        )
     except (TypeError, KeyError, AttributeError) as error:
         raise DatasetError(f"{path.name}: {error}; see `sphero model train --help` for the keys of a run") from error
 
@@ -128,8 +164,8 @@ def experiment(run: RunConfig) -> cfg.ExperimentConfig:
     data = config.task.train_data
     data.input_path, data.global_batch_size, data.seed = "", run.batch, run.seed
     data.dtype = "bfloat16" if run.bfloat16 else "float32"
-    # A field holds up to 139 labelled cells; the default of 100 would drop the rest.
-    data.parser.max_num_instances = 160
+    # A field holds up to 139 labelled cells and as many without a label; the default of 100 would drop the rest.
+    data.parser.max_num_instances = 200
     data.parser.mask_crop_size = 56
     data.parser.rpn_match_threshold = 0.6
     _trainer(config.trainer, run)
@@ -137,7 +173,7 @@ def experiment(run: RunConfig) -> cfg.ExperimentConfig:
 
 
 def _model(model: maskrcnn.MaskRCNN, run: RunConfig) -> None:
-    model.num_classes = 5
+    model.num_classes = 1 + len(CLASS_IDS)
     model.input_size = [run.input_height, run.input_width, 3]
     # Cells are round and of one apparent size: two scales an octave and one aspect ratio fit them.
     model.anchor.anchor_size, model.anchor.num_scales, model.anchor.aspect_ratios = 3, 2, [1.0]

@@ -25,7 +25,9 @@ CLASSES = ["RBC", "Spherocyte", "Platelet", "WBC"]
 OUTPUTS = ("boxes", "probabilities", "masks")
 
 
-def detector_of(run: RunConfig, checkpoint: Path, thresholds: Thresholds, samples: SampleSource) -> Detector:
+def detector_of(
+    run: RunConfig, checkpoint: Path, thresholds: Thresholds, samples: SampleSource, label_margin: float = 0.0
+) -> Detector:
     """A detector straight from a checkpoint, to evaluate a network that is not exported."""
     module = ServingModule(load_model(run, checkpoint, samples), run.input_height, run.input_width)
 
@@ -33,7 +35,8 @@ def detector_of(run: RunConfig, checkpoint: Path, thresholds: Thresholds, sample
         outputs = module.detect(tf.constant(image[None]))
         return Candidates(*(outputs[name].numpy() for name in OUTPUTS))
 
-    return Detector(forward, InputSpec(run.input_height, run.input_width, run.cell_diameter), thresholds)
+    spec = InputSpec(run.input_height, run.input_width, run.cell_diameter)
+    return Detector(forward, spec, thresholds, label_margin=label_margin)
 
 
 def export_bundle(

@@ -21,8 +21,10 @@ from sphero_core.types import CellClass
 
 #: The network's class numbers; 0 is the background.
 CLASS_IDS = {CellClass.RBC: 1, CellClass.SPHEROCYTE: 2, CellClass.PLATELET: 3, CellClass.WBC: 4}
-#: A cell that keeps less than this share of its box within the sample is not asked for.
-SMALLEST_VISIBLE_SHARE = 0.15
+#: What is there and carries no label; see `sphero_core.training.unlabelled`. No class of the network.
+UNLABELLED = 5
+#: A cell that keeps less than this share of its box within the sample need not be found; people do not label such slivers either.
+SMALLEST_VISIBLE_SHARE = 0.35
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,7 +38,7 @@ class TrainingField:
     outlines : tuple of ndarray of float32, each of shape (k, 2)
         Outline of each cell in pixels, ``x, y``.
     classes : ndarray of int32, shape (n,)
-        Network class numbers, see `CLASS_IDS`.
+        Network class numbers, see `CLASS_IDS` and `UNLABELLED`.
     background : ndarray of float32, shape (3,)
         Colour of the smear where there is no cell.
     """
@@ -93,19 +95,20 @@ def prepare_labelled(image: LabelledImage, *, pixel_aspect: float, scale: float)
         else:
             outline = outline_of(mask.mask, mask.x, mask.y)
         outlines.append(np.asarray(outline * scale, np.float32))
-    return _field(field.pixels, outlines, image.classes, scale)
+    outlines += [np.asarray(outline / np.array([fx, fy]) * scale, np.float32) for outline in image.ignored]
+    return _field(field.pixels, outlines, [*(CLASS_IDS[c] for c in image.classes), *[UNLABELLED] * len(image.ignored)], scale)
 
 
 def prepare_synthetic(drawn: SyntheticField, *, scale: float) -> TrainingField:
     """Bring a synthetic smear to the network's scale; its truth is exact."""
     outlines = [np.asarray(outline_of(cell.mask, cell.x, cell.y) * scale, np.float32) for cell in drawn.cells]
-    return _field(drawn.pixels, outlines, [cell.cell_class for cell in drawn.cells], scale)
+    return _field(drawn.pixels, outlines, [CLASS_IDS[cell.cell_class] for cell in drawn.cells], scale)
 
 
 def _field(
     pixels: NDArray[np.uint8],
     outlines: Sequence[NDArray[np.float32]],
-    classes: Sequence[CellClass],
+    classes: Sequence[int],
     scale: float,
 ) -> TrainingField:
     interpolation = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
@@ -113,7 +116,7 @@ def _field(
     return TrainingField(
         pixels=scaled,
         outlines=tuple(outlines),
-        classes=np.array([CLASS_IDS[c] for c in classes], np.int32),
+        classes=np.array(classes, np.int32),
         background=background_colour(scaled),
     )
 
@@ -219,10 +222,10 @@ class Augmenter:
             inside_low, inside_high = np.clip(low, 0, size), np.clip(high, 0, size)
             extent = inside_high - inside_low
             visible = float(np.prod(extent) / max(float(np.prod(high - low)), 1e-6))
-            if visible < SMALLEST_VISIBLE_SHARE or extent.min() < 4:
+            if extent.min() < 1:
                 continue
             boxes.append([inside_low[1], inside_low[0], inside_high[1], inside_high[0]])
-            kept.append(class_id)
+            kept.append(class_id if visible >= SMALLEST_VISIBLE_SHARE and extent.min() >= 4 else UNLABELLED)
             masks.append(self._mask(points, inside_low, extent))
         return Sample(
             pixels=pixels,

@@ -1,6 +1,6 @@
 """The Model Garden's Mask R-CNN task, fed with our samples.
 
-Only the input is ours: model, losses, metrics and the training step are `official.vision.tasks.maskrcnn.MaskRCNNTask`'s.
+Only the input and the sampling of regions are ours: model, losses, metrics and the training step are `official.vision.tasks.maskrcnn.MaskRCNNTask`'s.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from official.vision.configs import maskrcnn as maskrcnn_config
 from official.vision.ops import anchor, preprocess_ops
 from official.vision.tasks import maskrcnn
 
-from sphero_core.training.samples import Sample
+from sphero_core.training.samples import UNLABELLED, Sample
+from sphero_core.training.unlabelled import UnlabelledAwareSampler, spare_anchors
 
 SampleSource = Callable[[], Iterator[Sample]]
 
@@ -35,6 +36,22 @@ class SmearTask(maskrcnn.MaskRCNNTask):  # type: ignore[misc]  # the Model Garde
     ) -> None:
         super().__init__(params, logging_dir=logging_dir)
         self._source = source
+
+    def build_model(self) -> Any:
+        """The Model Garden's network, with regions sampled in our way."""
+        model = super().build_model()
+        sampler = self.task_config.model.roi_sampler
+        model.roi_sampler = [
+            UnlabelledAwareSampler(
+                mix_gt_boxes=sampler.mix_gt_boxes,
+                num_sampled_rois=sampler.num_sampled_rois,
+                foreground_fraction=sampler.foreground_fraction,
+                foreground_iou_threshold=sampler.foreground_iou_threshold,
+                background_iou_high_threshold=sampler.background_iou_high_threshold,
+                background_iou_low_threshold=sampler.background_iou_low_threshold,
+            )
+        ]
+        return model
 
     def build_inputs(self, params: Any, input_context: Any = None) -> tf.data.Dataset:
         """Batches of ``(images, labels)`` as `MaskRCNNTask.train_step` takes them."""
@@ -76,7 +93,10 @@ class SmearTask(maskrcnn.MaskRCNNTask):  # type: ignore[misc]  # the Model Garde
             parser.rpn_batch_size_per_im,
             parser.rpn_fg_fraction,
         )
-        scores, offsets = labeler.label_anchors(anchor_boxes, boxes, tf.cast(classes[:, None], tf.float32))
+        unlabelled = tf.equal(classes, UNLABELLED)
+        labelled = tf.boolean_mask(boxes, ~unlabelled)
+        scores, offsets = labeler.label_anchors(anchor_boxes, labelled, tf.ones_like(labelled[:, :1]))
+        scores = spare_anchors(scores, anchor_boxes, tf.boolean_mask(boxes, unlabelled))
         limit = parser.max_num_instances
         size = tf.constant([height, width], tf.float32)
         padded_boxes = preprocess_ops.clip_or_pad_to_fixed_size(boxes, limit, -1)

@@ -20,15 +20,17 @@ from sphero_core.image import read_image
 from sphero_core.scale import case_cell_diameter, measure_cell_diameters
 from sphero_core.synthetic import draw_smear, random_style
 from sphero_core.training.config import RunConfig, experiment, write_run
-from sphero_core.training.samples import Augmenter, TrainingField, endless, prepare_labelled, prepare_synthetic
+from sphero_core.training.samples import UNLABELLED, Augmenter, TrainingField, endless, prepare_labelled, prepare_synthetic
 from sphero_core.training.task import SampleSource, SmearTask
 
+#: Labelled cells from which on a field is drawn as often as any other.
+ENOUGH_LABELS = 20
 #: Batches over which the statistics of the batch normalisations are measured, and the weight of the past in them.
 STATISTICS_BATCHES = 60
 STATISTICS_MOMENTUM = 0.95
 
 
-def group_diameters(images: Sequence[LabelledImage], pixel_aspect: float) -> dict[str, float]:
+def group_diameters(images: Sequence[LabelledImage], pixel_aspect: float = 1.0) -> dict[str, float]:
     """Median cell diameter of each patient, in pixels of the field in true proportion.
 
     Measured from the images alone, as it is when the network serves.
@@ -50,41 +52,78 @@ def group_diameters(images: Sequence[LabelledImage], pixel_aspect: float) -> dic
     return diameters
 
 
-def training_fields(
-    images: Sequence[LabelledImage], run: RunConfig, diameters: Mapping[str, float]
-) -> tuple[list[TrainingField], NDArray[np.float64]]:
+@dataclasses.dataclass(frozen=True, slots=True)
+class TrainingData:
+    """Where the samples of a run come from.
+
+    Attributes
+    ----------
+    patients : tuple of LabelledImage
+        The data set with patients; a run reads those of its groups.
+    pointed : tuple of LabelledImage
+        The second data set, grown from points, without the blocks that are kept out of training.
+    diameters : mapping
+        Median cell diameter of each group in pixels of a field in true proportion.
+    """
+
+    patients: tuple[LabelledImage, ...]
+    pointed: tuple[LabelledImage, ...]
+    diameters: Mapping[str, float]
+
+
+def training_fields(data: TrainingData, run: RunConfig) -> tuple[list[TrainingField], NDArray[np.float64]]:
     """All fields of a run and the weight with which each is drawn."""
-    real = [
-        prepare_labelled(image, pixel_aspect=run.pixel_aspect, scale=run.cell_diameter / diameters[image.group])
-        for image in images
+    patients = [
+        prepare_labelled(image, pixel_aspect=run.pixel_aspect, scale=run.cell_diameter / data.diameters[image.group])
+        for image in data.patients
         if image.group in run.groups
     ]
-    if not real:
+    if run.groups and not patients:
         raise DatasetError(f"no image belongs to the groups {', '.join(run.groups)}")
+    pointed = [
+        prepare_labelled(image, pixel_aspect=1.0, scale=run.cell_diameter / data.diameters[image.group])
+        for image in data.pointed
+    ]
+    synthetic = _drawn(run) if run.synthetic_share > 0 else []
+    synthetic_share = run.synthetic_share if synthetic else 0.0
+    pointed_share = run.points.share if run.points and pointed else 0.0
+    if not patients:  # the first stage: what is left shares alike
+        pointed_share = 1.0 - synthetic_share
+    shares = (1.0 - synthetic_share - pointed_share, pointed_share, synthetic_share)
+    weights = [
+        share * _told(fields) for fields, share in zip((patients, pointed, synthetic), shares, strict=True)
+    ]
+    return [*patients, *pointed, *synthetic], np.concatenate(weights)
+
+
+def _told(fields: Sequence[TrainingField]) -> NDArray[np.float64]:
+    """How often each of some fields is drawn: as often as others, but less where few of its cells are labelled. Sums to 1."""
+    labels = np.array([np.count_nonzero(field.classes != UNLABELLED) for field in fields], np.float64)
+    told = np.minimum(labels, ENOUGH_LABELS)
+    return told / max(float(told.sum()), 1.0)
+
+
+def _drawn(run: RunConfig) -> list[TrainingField]:
     rng = np.random.default_rng(run.seed)
-    synthetic = []
-    for _ in range(run.synthetic_fields if run.synthetic_share > 0 else 0):
+    drawn = []
+    for _ in range(run.synthetic_fields):
         style = random_style(rng)
-        synthetic.append(prepare_synthetic(draw_smear(style, rng), scale=run.cell_diameter / style.cell_diameter_px))
-    share = run.synthetic_share if synthetic else 0.0
-    weights = np.concatenate(
-        [np.full(len(real), (1 - share) / len(real)), np.full(len(synthetic), share / max(1, len(synthetic)))]
-    )
-    return [*real, *synthetic], weights
+        drawn.append(prepare_synthetic(draw_smear(style, rng), scale=run.cell_diameter / style.cell_diameter_px))
+    return drawn
 
 
-def train(run: RunConfig, images: Sequence[LabelledImage], diameters: Mapping[str, float], out: Path) -> list[Path]:
+def train(run: RunConfig, data: TrainingData, out: Path, *, start: Path | None = None) -> list[Path]:
     """Train a run through the Model Garden's trainer; resumes from the newest checkpoint in `out`.
 
     Parameters
     ----------
     run : RunConfig
-    images : sequence of LabelledImage
-        The data set; only `run.groups` are touched.
-    diameters : mapping
-        Median cell diameter in pixels of each group.
+    data : TrainingData
+        Only `run.groups` of its patients are touched.
     out : Path
         Folder of the run: ``run.yaml``, checkpoints, TensorBoard logs.
+    start : Path, optional
+        Checkpoint of a network of the same form to begin with, instead of random weights.
 
     Returns
     -------
@@ -95,8 +134,10 @@ def train(run: RunConfig, images: Sequence[LabelledImage], diameters: Mapping[st
     write_run(run, out / "run.yaml")
     tf.keras.utils.set_random_seed(run.seed)
     tf_keras.mixed_precision.set_global_policy("mixed_bfloat16" if run.bfloat16 else "float32")
-    samples = samples_of(run, images, diameters)
+    samples = samples_of(run, data)
     config = experiment(run)
+    if start is not None:
+        config.task.init_checkpoint, config.task.init_checkpoint_modules = str(start), "all"
     strategy = tf.distribute.OneDeviceStrategy("/gpu:0" if tf.config.list_physical_devices("GPU") else "/cpu:0")
     with strategy.scope():
         task = SmearTask(config.task, samples, logging_dir=str(out))
@@ -115,9 +156,9 @@ def step_of(checkpoint: Path) -> int:
     return int(checkpoint.name.rpartition("-")[2])
 
 
-def samples_of(run: RunConfig, images: Sequence[LabelledImage], diameters: Mapping[str, float]) -> SampleSource:
+def samples_of(run: RunConfig, data: TrainingData) -> SampleSource:
     """What gives endless training samples of a run, the same ones each time it is called."""
-    fields, weights = training_fields(images, run, diameters)
+    fields, weights = training_fields(data, run)
     crop = experiment(run).task.train_data.parser.mask_crop_size
     augmenter = Augmenter(run.input_height, run.input_width, crop, dataclasses.asdict(run.augmentation))
     return lambda: endless(fields, weights, augmenter, run.seed)

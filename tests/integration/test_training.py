@@ -40,11 +40,11 @@ def test_a_few_steps_become_a_bundle_that_loads(tmp_path: Path, monkeypatch: pyt
         name="trial", version="0", groups=("drawn",), input_height=128, input_width=192, steps=2, batch=1,
         checkpoints=1, synthetic_share=0.0, warmup_steps=1,
     )  # fmt: skip
-    diameters = training.group_diameters(images, 1.0)
-    kept = training.train(run, images, diameters, tmp_path / "run")
+    data = training.TrainingData(tuple(images), (), training.group_diameters(images, 1.0))
+    kept = training.train(run, data, tmp_path / "run")
     assert training.step_of(kept[-1]) == 2
 
-    samples = training.samples_of(run, images, diameters)
+    samples = training.samples_of(run, data)
     thresholds = Thresholds(0.5, 0.5, 0.5, 0.5)
     digest = export_bundle(run, kept[-1], thresholds, samples, tmp_path / "bundle", {"training_data": {"images": 2}})
     bundle = load_bundle(tmp_path / "bundle")
