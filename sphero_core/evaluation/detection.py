@@ -65,7 +65,9 @@ class ImageDetections:
         return ImageDetections(self.boxes[kept], self.probabilities[kept], masks)
 
 
-def detections_of(cells: Sequence[Cell], margin_px: float = 0.0, size: tuple[int, int] | None = None) -> ImageDetections:
+def detections_of(
+    cells: Sequence[Cell], margin_px: float = 0.0, size: tuple[int, int] | None = None
+) -> ImageDetections:
     """Cells as detections. P(Spherocyte) of a cell called RBC is its red-cell score less its score, and the reverse.
 
     Parameters
@@ -82,8 +84,8 @@ def detections_of(cells: Sequence[Cell], margin_px: float = 0.0, size: tuple[int
         if cell.cell_class.is_red_cell:
             other = CellClass.SPHEROCYTE if cell.cell_class is CellClass.RBC else CellClass.RBC
             row[CLASSES.index(other)] = max(0.0, cell.red_cell_score - cell.score)
-    boxes = np.array([cell.box for cell in cells], np.float64).reshape(-1, 4)
-    low, high = boxes[:, :2] - margin_px, boxes[:, :2] + boxes[:, 2:] + margin_px
+    tight = np.array([cell.box for cell in cells], np.float64).reshape(-1, 4)
+    low, high = tight[:, :2] - margin_px, tight[:, :2] + tight[:, 2:] + margin_px
     if size is not None:
         low, high = np.maximum(low, 0), np.minimum(high, np.array(size, np.float64))
     boxes = np.column_stack([low, high - low])

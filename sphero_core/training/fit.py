@@ -45,7 +45,6 @@ from sphero_core.training.operating_point import (
     mean_precision,
 )
 from sphero_core.training.train import TrainingData, checkpoints, group_diameters, samples_of, step_of, train
-from sphero_core.types import CellClass
 
 #: Name of the pointed images among the folds.
 POINTS = "points"
@@ -84,7 +83,9 @@ def fit(
         The run and the data sets at hand do not fit together.
     """
     if (run.points is None) != (not pointed):
-        raise DatasetError("a run with 'points' needs labelled points, and only such a run; see --point-images, --points")
+        raise DatasetError(
+            "a run with 'points' needs labelled points, and only such a run; see --point-images, --points"
+        )
     out.mkdir(parents=True, exist_ok=True)
     data, chosen_on = _split(run, images, pointed, out)
     start = _pretrained(run, data, out)

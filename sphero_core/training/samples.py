@@ -96,7 +96,9 @@ def prepare_labelled(image: LabelledImage, *, pixel_aspect: float, scale: float)
             outline = outline_of(mask.mask, mask.x, mask.y)
         outlines.append(np.asarray(outline * scale, np.float32))
     outlines += [np.asarray(outline / np.array([fx, fy]) * scale, np.float32) for outline in image.ignored]
-    return _field(field.pixels, outlines, [*(CLASS_IDS[c] for c in image.classes), *[UNLABELLED] * len(image.ignored)], scale)
+    return _field(
+        field.pixels, outlines, [*(CLASS_IDS[c] for c in image.classes), *[UNLABELLED] * len(image.ignored)], scale
+    )
 
 
 def prepare_synthetic(drawn: SyntheticField, *, scale: float) -> TrainingField:

@@ -20,7 +20,14 @@ from sphero_core.image import read_image
 from sphero_core.scale import case_cell_diameter, measure_cell_diameters
 from sphero_core.synthetic import draw_smear, random_style
 from sphero_core.training.config import RunConfig, experiment, write_run
-from sphero_core.training.samples import UNLABELLED, Augmenter, TrainingField, endless, prepare_labelled, prepare_synthetic
+from sphero_core.training.samples import (
+    UNLABELLED,
+    Augmenter,
+    TrainingField,
+    endless,
+    prepare_labelled,
+    prepare_synthetic,
+)
 from sphero_core.training.task import SampleSource, SmearTask
 
 #: Labelled cells from which on a field is drawn as often as any other.
@@ -90,9 +97,7 @@ def training_fields(data: TrainingData, run: RunConfig) -> tuple[list[TrainingFi
     if not patients:  # the first stage: what is left shares alike
         pointed_share = 1.0 - synthetic_share
     shares = (1.0 - synthetic_share - pointed_share, pointed_share, synthetic_share)
-    weights = [
-        share * _told(fields) for fields, share in zip((patients, pointed, synthetic), shares, strict=True)
-    ]
+    weights = [share * _told(fields) for fields, share in zip((patients, pointed, synthetic), shares, strict=True)]
     return [*patients, *pointed, *synthetic], np.concatenate(weights)
 
 

@@ -93,6 +93,8 @@ def spare_anchors(
     spared = {}
     for level, target in scores.items():
         boxes = tf.reshape(anchors[level], [1, -1, 4])
-        inside = tf.reshape(covered_share(boxes, tf.pad(objects, [[0, 1], [0, 0]], constant_values=-1.0)[None]), tf.shape(target))
+        inside = tf.reshape(
+            covered_share(boxes, tf.pad(objects, [[0, 1], [0, 0]], constant_values=-1.0)[None]), tf.shape(target)
+        )
         spared[level] = tf.where(tf.logical_and(inside >= COVERED, tf.equal(target, 0)), -tf.ones_like(target), target)
     return spared
