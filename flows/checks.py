@@ -6,24 +6,27 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
+from db.context import utc_now
 from db.errors import DatabaseError
 from db.session import Database
 from db.upgrade import SchemaState
 from flows.log import tell
 from flows.prefect_server import answers
-from flows.settings import Destination, Settings
-from flows.wiring import make_endpoint, make_profile
-from integrations.errors import Hl7Error
+from flows.settings import Destination, ListenerSettings, Settings, TlsSection
+from flows.wiring import make_client, make_profile, make_tls_files
+from integrations.errors import Hl7Error, TlsError
 from integrations.hl7.message import build_message
-from integrations.hl7.mllp import MllpClient
 from integrations.hl7.sample import SAMPLES
+from integrations.hl7.tls import validities
 from sphero_core.bundle import load_bundle, resolve_bundle
 from sphero_core.errors import BundleError
 
 ENOUGH_BYTES = 5 * 1024**3
 CONNECT_SECONDS = 5.0
+EXPIRES_SOON = timedelta(days=30)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +64,11 @@ def checks(settings: Settings) -> Iterator[Check]:
         yield Check("lis", "note", "no destination is set: results stay here", "add [[hl7.destination]] to sphero.toml")
     for destination in settings.hl7.destination:
         yield _profile(settings, destination)
-        yield _destination(destination)
+        yield from checks_of_certificates(f"tls {destination.name}", destination)
+        yield destination_check(destination)
         yield from _waiting(settings, destination)
+    if settings.hl7.listener.enabled:
+        yield from checks_of_certificates("tls listener", settings.hl7.listener)
 
 
 def _bundle(settings: Settings) -> Check:
@@ -132,16 +138,51 @@ def _profile(settings: Settings, destination: Destination) -> Check:
     return Check(name, "ok", f"{profile.name}: {profile.message}, HL7 {profile.version}, {profile.charset.value}")
 
 
-def _destination(destination: Destination) -> Check:
+def destination_check(destination: Destination) -> Check:
+    """Connect to a destination, without sending anything."""
     name = f"lis {destination.name}"
-    endpoint = make_endpoint(destination)
-    with MllpClient(endpoint) as client:
-        problem = client.probe()
     where = f"{destination.host}:{destination.port}"
-    if problem is None:
-        return Check(name, "ok", f"{where} takes connections")
-    remedy = "see [[hl7.destination]] host and port, the firewall, and whether the interface engine runs; messages wait"
-    return Check(name, "fail", f"{where} cannot be reached ({problem})", remedy)
+    try:
+        with make_client(destination) as client:
+            problem, server = client.probe(), client.peer_validity()
+    except TlsError as error:
+        return Check(name, "fail", tell(error), "correct the files of [[hl7.destination]]; messages wait")
+    if problem is not None:
+        keys = "host, port, server_name, ca_file and cert_file" if destination.tls else "host and port"
+        remedy = f"see [[hl7.destination]] {keys}, the firewall, and whether the interface engine runs; messages wait"
+        return Check(name, "fail", f"{where} cannot be reached ({problem})", remedy)
+    if server is not None and server.ends - utc_now() < EXPIRES_SOON:
+        return Check(name, "note", f"its certificate expires on {server.ends:%Y-%m-%d}", "have the receiver renew it")
+    return Check(name, "ok", f"{where} takes connections{' under TLS' if destination.tls else ''}")
+
+
+def checks_of_certificates(name: str, section: TlsSection) -> Iterator[Check]:
+    """Of each file that holds certificates, the one that expires first."""
+    if not section.tls:
+        return
+    files = make_tls_files(section)
+    try:
+        found = list(validities(files))
+        if isinstance(section, ListenerSettings):
+            files.server_context()
+        else:
+            files.client_context()
+    except TlsError as error:
+        yield Check(name, "fail", tell(error), "correct it, or have the certificate issued anew")
+        return
+    now = utc_now()
+    for key in dict.fromkeys(each.key for each in found):
+        first = min((each for each in found if each.key == key), key=lambda each: each.ends)
+        if first.begins > now:
+            yield Check(name, "fail", f"{key} is valid from {first.begins:%Y-%m-%d} on only", "see the machine's clock")
+        elif first.ends <= now:
+            yield Check(
+                name, "fail", f"{key} has expired on {first.ends:%Y-%m-%d}", "have it renewed; no restart needed"
+            )
+        elif first.ends - now < EXPIRES_SOON:
+            yield Check(name, "note", f"{key} expires on {first.ends:%Y-%m-%d}", "have it renewed; no restart needed")
+        else:
+            yield Check(name, "ok", f"{key} is valid until {first.ends:%Y-%m-%d}")
 
 
 def _waiting(settings: Settings, destination: Destination) -> Iterator[Check]:

@@ -13,13 +13,15 @@ import tomllib
 import typing
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 from pydantic_settings import SettingsError as UnreadableSetting
 
 from flows.errors import SettingsError
-from flows.settings import DATA, ENV_PREFIX, Hl7Settings, Settings
+from flows.settings import DATA, ENV_PREFIX, Hl7Settings, Settings, TlsSection
+
+AnySection = TypeVar("AnySection", bound=TlsSection)
 
 CONFIG_VARIABLE = "SPHERO_CONFIG"
 FILE_NAME = "sphero.toml"
@@ -98,14 +100,22 @@ def _completed(settings: Settings, folder: Path) -> Settings:
 
 
 def _completed_hl7(settings: Hl7Settings, folder: Path) -> Hl7Settings:
-    """Paths of profiles; whatever does not end in the suffix is the name of a shipped one."""
+    """Paths; a profile that does not end in the suffix is the name of a shipped one."""
     destinations = tuple(
         each.model_copy(update={"profile": str(folder / Path(each.profile).expanduser())})
         if each.profile.endswith(PROFILE_SUFFIX)
         else each
-        for each in settings.destination
+        for each in (_completed_tls(destination, folder) for destination in settings.destination)
     )
-    return settings.model_copy(update={"destination": destinations})
+    return settings.model_copy(
+        update={"destination": destinations, "listener": _completed_tls(settings.listener, folder)}
+    )
+
+
+def _completed_tls(section: AnySection, folder: Path) -> AnySection:
+    keys = ("ca_file", "cert_file", "key_file", "key_password_file")
+    files = {key: getattr(section, key) for key in keys}
+    return section.model_copy(update={key: folder / file.expanduser() for key, file in files.items() if file})
 
 
 def _read_file(file: Path) -> dict[str, Any]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import ipaddress
 from pathlib import Path
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 ENV_PREFIX = "SPHERO_"
@@ -19,6 +20,14 @@ def _zone(name: str) -> str:
     except (KeyError, ValueError, OSError):
         raise ValueError('must be a name of the IANA time zone list, such as "Europe/Berlin" or "UTC"') from None
     return name
+
+
+def _network(text: str) -> str:
+    try:
+        ipaddress.ip_network(text)
+    except ValueError:
+        raise ValueError('must be an address or a network, such as "10.1.2.3" or "10.1.0.0/16"') from None
+    return text
 
 
 def _http_url(url: str) -> str:
@@ -85,23 +94,65 @@ class FolderSettings(Section):
     pixel_aspect: Annotated[float, Field(ge=0.2, le=5.0)] = 1.0
 
 
-class Destination(Section):
+class TlsSection(Section):
+    """A section of something that may speak TLS; see `integrations.hl7.tls`."""
+
+    tls: bool = False
+    ca_file: Path | None = None
+    cert_file: Path | None = None
+    key_file: Path | None = None
+    key_password_file: Path | None = None
+
+    @field_validator("ca_file", "cert_file", "key_file", "key_password_file")
+    @classmethod
+    def _only_with_tls(cls, file: Path | None, info: ValidationInfo) -> Path | None:
+        # Who names certificates and leaves `tls` out would else send in the clear without knowing it.
+        if file is not None and info.data.get("tls") is False:
+            raise ValueError("is given, but tls is not: set tls = true")
+        if file is not None and info.field_name == "key_file" and info.data.get("cert_file") is None:
+            raise ValueError("is given without cert_file")
+        return file
+
+
+class Destination(TlsSection):
     """One receiver of results."""
 
     name: Name
     host: Host
     port: Port
+    server_name: str = ""
     profile: Annotated[str, BeforeValidator(_profile), Field(min_length=1)] = "default"
     ack_timeout_seconds: Seconds = 30.0
     gap_seconds: Annotated[float, Field(ge=0, le=3600)] = 0.0
 
 
+class ListenerSettings(TlsSection):
+    """Where orders and patient data come in."""
+
+    cert_file: Annotated[Path | None, Field(validate_default=True)] = None
+    enabled: bool = False
+    host: Host = "127.0.0.1"
+    port: Port = 2576
+    allowed_addresses: tuple[Annotated[str, AfterValidator(_network)], ...] = ()
+    max_connections: Annotated[int, Field(ge=1, le=1000)] = 16
+    idle_seconds: Seconds = 3600.0
+    charset: Literal["ASCII", "8859/1", "UNICODE UTF-8"] = "UNICODE UTF-8"
+
+    @field_validator("cert_file")
+    @classmethod
+    def _needs_certificate(cls, file: Path | None, info: ValidationInfo) -> Path | None:
+        if file is None and info.data.get("tls"):
+            raise ValueError("must be given: a TLS listener needs its certificate")
+        return file
+
+
 class Hl7Settings(Section):
-    """Results out."""
+    """Results out, orders in."""
 
     sending_application: Annotated[str, Field(min_length=1)] = "SPHERO"
     sending_facility: str = ""
     destination: tuple[Destination, ...] = ()
+    listener: ListenerSettings = ListenerSettings()
 
 
 class ModelSettings(Section):

@@ -6,7 +6,7 @@ import asyncio
 import functools
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -19,13 +19,18 @@ from flows.intake import Intake
 from flows.model_process import ModelProcess
 from flows.places import Places
 from flows.services import Services
-from flows.settings import Destination, Settings
+from flows.settings import Destination, ListenerSettings, Settings, TlsSection
 from integrations.folder.memory import FileMemory
 from integrations.folder.scanner import Scanner
 from integrations.folder.staging import Staging
+from integrations.hl7.ack import AckPolicy
+from integrations.hl7.escape import Charset
+from integrations.hl7.listener import ListenerLimits, MllpListener
 from integrations.hl7.mllp import Endpoint, MllpClient
 from integrations.hl7.profile import Profile
 from integrations.hl7.profile_file import load_profile
+from integrations.hl7.reception import Handler, Reception
+from integrations.hl7.tls import ClientTls, TlsFiles
 from sphero_core.bundle import resolve_bundle
 from sphero_core.image import DEFAULT_LIMITS, probe_image
 from sphero_core.types import ImageInfo
@@ -94,21 +99,67 @@ def make_endpoint(destination: Destination) -> Endpoint:
     return Endpoint(destination.name, destination.host, destination.port, ack_timeout=destination.ack_timeout_seconds)
 
 
+def make_tls_files(section: TlsSection) -> TlsFiles:
+    """The certificate files of a destination or of the listener."""
+    return TlsFiles(section.ca_file, section.cert_file, section.key_file, section.key_password_file)
+
+
+def make_client(destination: Destination, policy: AckPolicy | None = None) -> MllpClient:
+    """The connection to a destination; nothing is opened yet.
+
+    Raises
+    ------
+    TlsError
+        If a certificate file cannot be used.
+    """
+    endpoint = make_endpoint(destination)
+    if policy is not None:
+        endpoint = replace(endpoint, application_ack=policy.wants_application_ack)
+    if not destination.tls:
+        return MllpClient(endpoint)
+    files = make_tls_files(destination)
+    files.client_context()  # here already: a wrong file is to stop the start, not each delivery
+    return MllpClient(endpoint, tls=ClientTls(files, destination.server_name or destination.host))
+
+
+def make_listener(settings: ListenerSettings, handler: Handler) -> MllpListener:
+    """The listener for orders, not started.
+
+    Raises
+    ------
+    TlsError
+        If a certificate file cannot be used.
+    """
+    limits = ListenerLimits(max_connections=settings.max_connections, idle_seconds=settings.idle_seconds)
+    files = make_tls_files(settings)
+    if settings.tls:
+        files.server_context()
+    return MllpListener(
+        handler,
+        host=settings.host,
+        port=settings.port,
+        limits=limits,
+        allowed=settings.allowed_addresses,
+        tls=files.server_context if settings.tls else None,
+        reception=Reception(handler, charset=Charset(settings.charset), max_segments=limits.max_segments),
+    )
+
+
 def make_senders(
     settings: Settings, database: Database, owner: str, profiles: Mapping[str, Profile]
 ) -> dict[str, Sender]:
     """One sender for each destination."""
     senders = {}
     for destination in settings.hl7.destination:
-        endpoint = make_endpoint(destination)
-        longest = endpoint.connect_timeout + endpoint.send_timeout + endpoint.ack_timeout
+        policy = profiles[destination.name].ack_policy
+        client = make_client(destination, policy)
         senders[destination.name] = Sender(
             name=destination.name,
             database=database,
-            client=MllpClient(endpoint),
-            policy=profiles[destination.name].ack_policy,
+            client=client,
+            policy=policy,
             owner=owner,
-            lease_seconds=longest + destination.gap_seconds + LEASE_MARGIN,
+            lease_seconds=client.endpoint.longest + destination.gap_seconds + LEASE_MARGIN,
             clock=utc_now,
             gap_seconds=destination.gap_seconds,
         )

@@ -32,7 +32,7 @@ app.add_typer(model.app, name="model")
 app.add_typer(case.app, name="case")
 app.add_typer(message.app, name="message")
 app.add_typer(audit.app, name="audit")
-app.command("lis-simulator")(lis_simulator.lis_simulator)
+app.command("lis-simulator", epilog=lis_simulator.FAULTS)(lis_simulator.lis_simulator)
 
 
 @app.callback()

@@ -48,6 +48,22 @@ sending_facility = ""
 # ack_timeout_seconds = 30.0
 # gap_seconds = 0.0                  # pause between two messages
 # profile = "default"                # how messages are written: a shipped profile, or a file such as "lis.toml"
+# tls = false                        # true: with the files below, in PEM
+# ca_file = "tls/authority.pem"      # who signs the receiver's certificate; without it, the system's authorities
+# cert_file = "tls/sphero.pem"       # our own certificate, where the receiver asks for one
+# key_file = "tls/sphero.key"
+# key_password_file = "tls/password" # where the key has one
+# server_name = ""                   # name in the receiver's certificate, where it is not the host
+
+[hl7.listener]                       # orders and patient data in, over MLLP
+enabled = false
+host = "127.0.0.1"                   # "0.0.0.0" for every interface of this machine
+port = 2576
+allowed_addresses = []               # such as ["10.1.2.3", "10.1.0.0/16"]; empty for all
+max_connections = 16
+idle_seconds = 3600.0                # a connection on which nothing came for so long is closed
+charset = "UNICODE UTF-8"            # of messages that do not say it in MSH-18; or "8859/1", "ASCII"
+tls = false                          # true: with cert_file and key_file; ca_file: clients need a certificate
 
 [model]
 bundle = "<shipped>"                 # or a folder made by `sphero model export`

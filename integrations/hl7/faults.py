@@ -17,25 +17,53 @@ from integrations.hl7.framing import frame
 
 
 class Fault(StrEnum):
-    """What the simulator does wrong."""
+    """What the simulator does wrong; `does` says it in words."""
 
-    REFUSE = "refuse"  # nobody listens
-    RESET = "reset"  # the connection is reset once the message is there
-    SILENT = "silent"  # takes messages and never answers
-    HALF_OPEN = "half-open"  # accepts, then neither reads nor closes
-    SLOW = "slow"  # the acknowledgement comes byte by byte
-    SPLIT_ACK = "split-ack"  # the acknowledgement comes in three pieces
-    DOUBLE_ACK = "double-ack"  # every acknowledgement comes twice
-    WRONG_ID = "wrong-id"  # acknowledges another message
+    REFUSE = "refuse"
+    RESET = "reset"
+    SILENT = "silent"
+    HALF_OPEN = "half-open"
+    SLOW = "slow"
+    SPLIT_ACK = "split-ack"
+    DOUBLE_ACK = "double-ack"
+    WRONG_ID = "wrong-id"
     AE = "ae"
     AR = "ar"
     CR = "cr"
-    GARBAGE = "garbage"  # a block that is no HL7
-    HUGE_ACK = "huge-ack"  # a valid acknowledgement of many times the allowed size
-    LATE_ACK = "late-ack"  # each acknowledgement comes only when the next message is there
-    LF_LINES = "lf-lines"  # segments end in LF
-    CLOSE_AFTER_RECEIPT = "close-after-receipt"  # the message is kept, the connection closed, no answer
-    ONE_SESSION = "one-session"  # a second connection is closed at once while the first is open
+    GARBAGE = "garbage"
+    HUGE_ACK = "huge-ack"
+    LATE_ACK = "late-ack"
+    LF_LINES = "lf-lines"
+    CLOSE_AFTER_RECEIPT = "close-after-receipt"
+    ONE_SESSION = "one-session"
+
+    @property
+    def does(self) -> str:
+        """What a peer notices of it."""
+        return _DOES[self]
+
+
+_DOES: Mapping[Fault, str] = MappingProxyType(
+    {
+        Fault.REFUSE: "nobody listens: connecting fails",
+        Fault.RESET: "the connection is reset once the message is there",
+        Fault.SILENT: "takes messages and never answers",
+        Fault.HALF_OPEN: "accepts, then neither reads nor closes",
+        Fault.SLOW: "the acknowledgement comes byte by byte",
+        Fault.SPLIT_ACK: "the acknowledgement comes in three pieces",
+        Fault.DOUBLE_ACK: "every acknowledgement comes twice",
+        Fault.WRONG_ID: "acknowledges another message",
+        Fault.AE: "answers every message AE: application error",
+        Fault.AR: "answers every message AR: rejected",
+        Fault.CR: "answers every message CR: not committed (enhanced mode)",
+        Fault.GARBAGE: "a block that is no HL7",
+        Fault.HUGE_ACK: "a valid acknowledgement of many times the allowed size",
+        Fault.LATE_ACK: "each acknowledgement comes only when the next message is there",
+        Fault.LF_LINES: "segments end in LF",
+        Fault.CLOSE_AFTER_RECEIPT: "the message is kept, the connection closed, no answer",
+        Fault.ONE_SESSION: "a second connection is closed at once while the first is open",
+    }
+)
 
 
 class Peer(Protocol):

@@ -153,7 +153,7 @@ class MllpClient:
         connect: Connect | None = None,
         tls: ClientTls | None = None,
     ) -> None:
-        self._endpoint = endpoint
+        self.endpoint = endpoint
         self._clock = clock
         self._connect = connect or open_connection
         self._tls = tls
@@ -235,7 +235,7 @@ class MllpClient:
         return self._connection
 
     def _open(self) -> _Connection:
-        endpoint = self._endpoint
+        endpoint = self.endpoint
         opened = self._connect(endpoint.host, endpoint.port, endpoint.connect_timeout)
         if self._tls is None:
             return _Connection(opened, BlockReader(endpoint.max_ack_bytes))
@@ -273,9 +273,9 @@ class MllpClient:
 
     def _hand_over(self, connection: _Connection, block: bytes) -> None:
         try:
-            send_all(connection.socket, block, self._endpoint.send_timeout, self._clock)
+            send_all(connection.socket, block, self.endpoint.send_timeout, self._clock)
         except TimeoutError:
-            raise _Unknown(f"not all bytes were taken within {self._endpoint.send_timeout:g} s") from None
+            raise _Unknown(f"not all bytes were taken within {self.endpoint.send_timeout:g} s") from None
         except OSError as error:
             self._raise_refusal(connection, error)
             raise _Unknown(f"the connection broke while sending: {_words(error)}") from None
@@ -288,7 +288,7 @@ class MllpClient:
     def _await_answer(self, connection: _Connection, control_id: str) -> tuple[Ack, bytes]:
         """Wait for the answer that is the last one (HL7 2.5.1, 2.9.3)."""
         commit, raw = self._await_ack(connection, control_id)
-        if commit.code is not AckCode.CA or not self._endpoint.application_ack:
+        if commit.code is not AckCode.CA or not self.endpoint.application_ack:
             return commit, raw
         try:
             final, answer = self._await_ack(connection, control_id, pass_over=AckCode.CA)
@@ -302,18 +302,18 @@ class MllpClient:
         with suppress(ValueError, OSError):
             if read_header(answer).commit_ack.asks(success=True):
                 commit = build_ack(answer, AckCode.CA, control_id=new_control_id(), now=datetime.now(UTC))
-                send_all(connection.socket, frame(commit), self._endpoint.send_timeout, self._clock)
+                send_all(connection.socket, frame(commit), self.endpoint.send_timeout, self._clock)
 
     def _await_ack(
         self, connection: _Connection, control_id: str, pass_over: AckCode | None = None
     ) -> tuple[Ack, bytes]:
-        deadline = self._clock() + self._endpoint.ack_timeout
+        deadline = self._clock() + self.endpoint.ack_timeout
         foreign = 0
         while (remaining := deadline - self._clock()) > 0:
             try:
                 raw = connection.blocks.next_block()
                 if raw is not None:
-                    ack = read_ack(raw, self._endpoint.max_ack_bytes)
+                    ack = read_ack(raw, self.endpoint.max_ack_bytes)
                     connection.answered = True
                     if ack.control_id != control_id:
                         foreign += 1  # a late or a foreign one: crediting it to this message would lose data silently
@@ -332,7 +332,7 @@ class MllpClient:
                 raise _Unknown("the connection was closed before the acknowledgement")
             connection.blocks.feed(data)
         others = f", {foreign} for other messages were discarded" if foreign else ""
-        raise _Unknown(f"no acknowledgement within {self._endpoint.ack_timeout:g} s{others}")
+        raise _Unknown(f"no acknowledgement within {self.endpoint.ack_timeout:g} s{others}")
 
 
 def _words(error: OSError | TlsError) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,19 @@ def _no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
         (
             {"hl7": {"destination": [{"name": "a", "host": "h", "port": 1}, {"name": "a", "host": "i", "port": 1}]}},
             "[[hl7.destination]] name: 'a' stands twice",
+        ),
+        (
+            {"hl7": {"destination": [{"name": "a", "host": "h", "port": 1, "ca_file": "ca.pem"}]}},
+            "[[hl7.destination]] ca_file: is given, but tls is not: set tls = true",
+        ),
+        (
+            {"hl7": {"destination": [{"name": "a", "host": "h", "port": 1, "tls": True, "key_file": "k"}]}},
+            "[[hl7.destination]] key_file: is given without cert_file",
+        ),
+        ({"hl7": {"listener": {"tls": True}}}, "[hl7.listener] cert_file: must be given: a TLS listener needs"),
+        (
+            {"hl7": {"listener": {"allowed_addresses": ["lis.example"]}}},
+            '[[hl7.listener]] allowed_addresses: must be an address or a network, such as "10.1.2.3"',
         ),
         ({"prefect": {"api_url": "prefect:4200"}}, "[prefect] api_url: must be empty or begin with http://"),
     ],
@@ -129,11 +143,27 @@ def test_the_file_that_init_writes_names_every_key() -> None:
     uncommented = "\n".join(line.removeprefix("# ") for line in TEMPLATE.splitlines())
     missing = [
         f"{section}.{key}"
-        for section, values in Settings().model_dump().items()
+        for section, values in sections(Settings().model_dump())
         for key in values
-        if f"\n{key} = " not in uncommented and f"[{section}.{key}]]" not in uncommented
+        if f"\n{key} = " not in uncommented and f"[{section}.{key}]" not in uncommented
     ]
     assert missing == []
+
+
+def sections(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Give every section, those within others too."""
+    for name, inner in values.items():
+        if isinstance(inner, dict):
+            yield prefix + name, inner
+            yield from sections(inner, f"{prefix}{name}.")
+
+
+def test_tls_files_are_meant_from_the_folder_of_the_file() -> None:
+    destination = {"name": "a", "host": "h", "port": 1, "tls": True, "ca_file": "tls/ca.pem", "cert_file": "/etc/c.pem"}
+    listener = {"tls": True, "cert_file": "c.pem", "key_file": "c.key"}
+    hl7 = check_settings({"hl7": {"destination": [destination], "listener": listener}}, Path("/site")).hl7
+    assert (hl7.destination[0].ca_file, hl7.destination[0].cert_file) == (Path("/site/tls/ca.pem"), Path("/etc/c.pem"))
+    assert hl7.listener.key_file == Path("/site/c.key")
 
 
 def test_addresses_for_people() -> None:
