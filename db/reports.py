@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import func, select
@@ -34,10 +35,12 @@ class Reports:
         *,
         owner: str,
         counts: CaseCounts,
-        bundle: BundleId,
+        bundle: BundleId | None,
         body: Mapping[str, Any],
+        not_obtained: str | None = None,
+        at: datetime | None = None,
     ) -> ReportView:
-        """Record a preliminary report and move its case from analysed to reported; the lease ends.
+        """Record a preliminary report, or that there is no result, and move its case from analysed to reported; the lease ends.
 
         Put its messages into the outbox in the same transaction, and only when `ReportView.new` says so. The first
         report of a revision stands: called again it is returned as it is.
@@ -48,15 +51,21 @@ class Reports:
             The case's, as it was when the work began.
         owner : str
             Who holds the case's lease.
+        bundle : BundleId or None
+            None only where no field was analysed.
         body : mapping
             What can be written as JSON; without personal data.
+        not_obtained : str or None
+            Why there is no result, without personal data; then `counts` counts nothing.
+        at : datetime or None
+            When the report was made, aware; now by default.
 
         Raises
         ------
         IllegalMove
             The case is not analysed: open again, held or rejected; or its revision is another by now.
         CaseNotReady
-            A field has no outcome yet, or no field was analysed.
+            A field has no outcome yet, or no field was analysed and there is to be a result.
         LeaseLost
             `owner` does not hold the case's lease.
         NotFound
@@ -73,12 +82,15 @@ class Reports:
             raise IllegalMove(
                 f"case {case_id} is at revision {row.revision} by now, not at {revision}; analyse it anew"
             )
-        self._require_fields(row)
+        if not_obtained is None:
+            self._require_fields(row)
+        else:
+            self._context.require_outcomes(row)
         report = schema.Report(
             report_id=self._context.new_id(),
             case_id=case_id,
             revision=revision,
-            status=ReportStatus.PRELIMINARY,
+            status=ReportStatus.PRELIMINARY if not_obtained is None else ReportStatus.NOT_OBTAINED,
             red_cells=counts.red_cells,
             spherocytes=counts.spherocytes,
             spherocyte_percent=counts.spherocyte_percent,
@@ -86,14 +98,15 @@ class Reports:
             ci95_high=counts.ci95[1] if counts.ci95 else None,
             counted_fields=counts.fields,
             limitations=canonical_json(counts.limitations),
-            bundle_name=bundle.name,
-            bundle_version=bundle.version,
-            bundle_sha256=bundle.sha256,
+            bundle_name=bundle.name if bundle else "",
+            bundle_version=bundle.version if bundle else "",
+            bundle_sha256=bundle.sha256 if bundle else "",
             body=canonical_json(body),
-            created_at=self._context.clock(),
+            created_at=at or self._context.clock(),
+            not_obtained=not_obtained,
         )
         self._context.move_case(
-            row, CaseState.REPORTED, report=report.report_id, status=report.status, bundle=bundle.sha256
+            row, CaseState.REPORTED, report=report.report_id, status=report.status, bundle=report.bundle_sha256
         )
         row.lease_owner = row.lease_expires_at = None
         row.attempts = 0
@@ -166,7 +179,9 @@ class Reports:
             schema.Field.case_id == row.case_id, schema.Field.state == FieldState.ANALYSED
         )
         if not self._session.scalar(query):
-            raise CaseNotReady(f"no field of case {row.case_id} was analysed; hold it instead of reporting it")
+            raise CaseNotReady(
+                f"no field of case {row.case_id} was analysed; report that there is no result, with the reason"
+            )
 
 
 def _picture(row: schema.Picture) -> PictureView:
@@ -189,8 +204,9 @@ def _view(row: schema.Report, *, new: bool = False) -> ReportView:
         revision=row.revision,
         status=ReportStatus(row.status),
         counts=counts,
-        bundle=BundleId(row.bundle_name, row.bundle_version, row.bundle_sha256),
+        bundle=BundleId(row.bundle_name, row.bundle_version, row.bundle_sha256) if row.bundle_sha256 else None,
         body=row.body,
         created_at=row.created_at,
+        not_obtained=row.not_obtained,
         new=new,
     )

@@ -244,7 +244,7 @@ class CellRow(Base):
 
 
 class Report(Base):
-    """One version of the result of a case; a trigger refuses to change it."""
+    """One version of the result of a case; triggers refuse to change it. Where no field was analysed, `bundle_*` is empty."""
 
     __tablename__ = "reports"
     __table_args__ = (UniqueConstraint("case_id", "revision"),)
@@ -265,6 +265,7 @@ class Report(Base):
     bundle_sha256: Mapped[str] = mapped_column(String(64))
     body: Mapped[str]
     created_at: Mapped[datetime]
+    not_obtained: Mapped[str | None]
 
 
 class Picture(Base):

@@ -53,6 +53,7 @@ class HoldReason(StrEnum):
     CONFLICT = "conflict"
     FAILED_QUALITY = "failed-quality"
     ATTEMPTS = "attempts"
+    UNSENDABLE = "unsendable"
 
 
 _CASE = CaseState

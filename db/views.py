@@ -15,6 +15,7 @@ class ReportStatus(StrEnum):
     """Status of a report, HL7 table 0123. No method makes a machine's result anything but preliminary."""
 
     PRELIMINARY = "P"
+    NOT_OBTAINED = "X"
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,8 +205,14 @@ class ReportView:
 
     Attributes
     ----------
+    counts : CaseCounts
+        Nothing was counted where there is no result.
+    bundle : BundleId or None
+        None where no field was analysed.
     body : str
         Canonical JSON, as it was frozen.
+    not_obtained : str or None
+        Why there is no result.
     new : bool
         False when the call found the report already there; always False when it was only read.
     """
@@ -215,9 +222,10 @@ class ReportView:
     revision: int
     status: ReportStatus
     counts: CaseCounts
-    bundle: BundleId
+    bundle: BundleId | None
     body: str
     created_at: datetime
+    not_obtained: str | None = None
     new: bool = False
 
 

@@ -6,22 +6,19 @@ A result and the messages that tell it are committed together, with the messages
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
 
-from db.context import Clock
 from db.session import Database, UnitOfWork
 from db.states import CaseState, FieldState, HoldReason
-from db.views import CaseView, FieldResult, FieldView, PictureView, ReportView
+from db.views import CaseView, FieldResult, FieldView, PictureView, QuarantineView, ReportView
 from flows.errors import CaseStopped
 from flows.intake import refused_pictures
 from flows.model_child import ImageTask
-from flows.results import result_of
-from integrations.errors import PatientUnknown
-from integrations.hl7.message import build_message
-from integrations.hl7.profile import Profile
+from flows.refusals import why_nothing
+from flows.release import ACTOR, REOPENED, Outcome, Release
+from integrations.errors import PatientUnknown, TextRefused
 from sphero_core.exports import FieldRecord, summary_document
 from sphero_core.morphology import relate_to_case
 from sphero_core.statistics import count_case
@@ -29,12 +26,11 @@ from sphero_core.types import BundleId, CaseCounts, FieldFindings
 
 log = logging.getLogger(__name__)
 
-ACTOR = "analysis"
 OVERLAY = "overlay"
 MAX_CLAIMS = 10
 
 _STOPPED = {
-    CaseState.OPEN: ("Reopened", "a further field came; the case is analysed when it is complete again"),
+    CaseState.OPEN: REOPENED,
     CaseState.HELD: ("Held", "the case is held; see `sphero case show`"),
     CaseState.REJECTED: ("Rejected", "the case was rejected"),
 }
@@ -57,12 +53,10 @@ class CaseWork:
     database : Database
     store : Path
         Where images are.
-    profiles : mapping of str to Profile
-        One for each destination, by its name.
+    release : Release
+        Commits results.
     pixel_aspect : float
         Where a case names none.
-    clock : callable
-        The time, aware, in the site's time zone.
     lease_seconds : float
         How long a case belongs to a worker that gives no sign.
     """
@@ -72,16 +66,14 @@ class CaseWork:
         *,
         database: Database,
         store: Path,
-        profiles: Mapping[str, Profile],
+        release: Release,
         pixel_aspect: float,
-        clock: Clock,
         lease_seconds: float = 120.0,
     ) -> None:
         self._database = database
         self._store = store
-        self._profiles = profiles
+        self._release = release
         self._pixel_aspect = pixel_aspect
-        self._clock = clock
         self.lease_seconds = lease_seconds
 
     # ------------------------------------------------------------------------------------------------------------ lease
@@ -141,6 +133,8 @@ class CaseWork:
     def report(self, case: CaseView, owner: str) -> CaseResult:
         """Count a case whose every field has its outcome, and commit the result with its messages.
 
+        Where every field was refused, the report and its messages say so.
+
         Raises
         ------
         CaseStopped
@@ -153,38 +147,13 @@ class CaseWork:
             files = refused_pictures(work, case.case_id)
         related = relate_to_case([result.findings for result in fields])
         fields = tuple(replace(result, findings=found) for result, found in zip(fields, related, strict=True))
-        counts = _counted(case, fields, refused=len(refused) + files)
-        if not counts.fields:
-            raise self._hold(case.case_id, HoldReason.FAILED_QUALITY, "no field of the case could be analysed")
-        body = summary_document(fields[-1].bundle, [_record_of(case, result) for result in fields], counts)
         try:
-            return CaseResult(self._commit(case, owner, counts, fields[-1].bundle, body), fields, refused)
+            report = self._release.commit(case, owner, _outcome(case, fields, refused, files))
         except PatientUnknown as error:
             raise self._hold(case.case_id, HoldReason.NO_PATIENT, str(error)) from None
-
-    def _commit(
-        self, case: CaseView, owner: str, counts: CaseCounts, bundle: BundleId, body: Mapping[str, object]
-    ) -> ReportView:
-        now = self._clock()
-        with self._database.transaction(ACTOR) as work:
-            if work.cases.get(case.case_id).state is CaseState.OPEN:
-                raise CaseStopped(*_STOPPED[CaseState.OPEN])
-            work.cases.analysed(case.case_id, owner=owner)
-            report = work.reports.add(case.case_id, case.revision, owner=owner, counts=counts, bundle=bundle, body=body)
-            if report.new:
-                result = result_of(case, work.identities.get(case.case_id), counts, bundle, now, version("spheroflow"))
-                for name, profile in self._profiles.items():
-                    message = build_message(result, profile, name)
-                    work.outbox.enqueue(
-                        case.case_id,
-                        case.revision,
-                        name,
-                        order_key=case.case_id,
-                        control_id=message.control_id,
-                        body=message.body,
-                    )
-        log.info("case reported", extra={"case": case.case_id, "revision": case.revision})
-        return report
+        except TextRefused as error:
+            raise self._hold(case.case_id, HoldReason.UNSENDABLE, str(error)) from None
+        return CaseResult(report, fields, refused)
 
     def result(self, case_id: str) -> CaseResult | None:
         """The latest result of a case, or None while there is none."""
@@ -215,6 +184,17 @@ def read_result(work: UnitOfWork, case_id: str) -> CaseResult | None:
         return None
     refused = work.fields.of_case(case_id, FieldState.QUARANTINED)
     return CaseResult(reports[-1], work.analyses.results_of(case_id), refused)
+
+
+def _outcome(
+    case: CaseView, fields: Sequence[FieldResult], refused: Sequence[FieldView], files: Sequence[QuarantineView]
+) -> Outcome:
+    counts = _counted(case, fields, refused=len(refused) + len(files))
+    bundle = fields[-1].bundle if fields else None
+    body: dict[str, object] = {}
+    if bundle is not None:
+        body = summary_document(bundle, [_record_of(case, result) for result in fields], counts)
+    return Outcome(counts, bundle, body, None if counts.fields else why_nothing(fields, refused, files))
 
 
 def _counted(case: CaseView, fields: Sequence[FieldResult], *, refused: int) -> CaseCounts:

@@ -22,6 +22,9 @@ from integrations.folder.source import SeenFile
 
 log = logging.getLogger(__name__)
 
+TOLD_ANEW = frozenset({HoldReason.NO_PATIENT, HoldReason.UNSENDABLE})
+"""Reasons for a hold that a manifest can take away; where it does not, the case is held again."""
+
 
 class Completion:
     """Completes the cases of the watched folder; for one thread at a time.
@@ -116,12 +119,12 @@ class Completion:
         expected = manifest.expected_fields if manifest is not None else None
         if expected is not None and case.fields + case.files_quarantined >= expected:
             with self._database.reading() as work:
-                if case.fields + refused_pictures(work, case.case_id) >= expected:
+                if case.fields + len(refused_pictures(work, case.case_id)) >= expected:
                     return True
         return (self._clock() - case.last_arrival_at).total_seconds() >= self._quiet_seconds
 
     def _apply_late(self, case: CaseView, folder: CaseFolder, file: SeenFile) -> bool:
-        """Read a manifest for a case that is not open; True where it let go what was held for want of a patient."""
+        """Read a manifest for a case that is not open; True where it let go what was held until it is told anew."""
         try:
             manifest = self._intake.read(file)
         except ManifestError as error:
@@ -132,9 +135,10 @@ class Completion:
         released = False
         with self._database.transaction(ACTOR) as work:
             sure = self._record(work, case.case_id, manifest)
-            waits = HoldReason.NO_PATIENT in work.cases.get(case.case_id).hold_reasons
+            waits = set(work.cases.get(case.case_id).hold_reasons) & TOLD_ANEW
             if sure and waits and _has_patient(work.identities.get(case.case_id)):
-                work.cases.release(case.case_id, HoldReason.NO_PATIENT)
+                for reason in waits:
+                    work.cases.release(case.case_id, reason)
                 released = True
         self._intake.take_manifest(file)
         return released

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from db.session import Database, UnitOfWork
+from db.views import QuarantineView
 from integrations.errors import ManifestError, SourceChanged, SourceError, SourceGone, SourceRefused
 from integrations.folder.done import Moved
 from integrations.folder.manifest import Manifest, accession_from_folder, read_manifest
@@ -239,10 +240,10 @@ class Intake:
             self._memory.remember(file, sha256)
 
 
-def refused_pictures(work: UnitOfWork, case_id: str) -> int:
-    """How many refused files of a case were to be fields."""
+def refused_pictures(work: UnitOfWork, case_id: str) -> tuple[QuarantineView, ...]:
+    """The refused files of a case that were to be fields."""
     files = work.fields.quarantined_files(case_id)
-    return sum(not file.reason.startswith(MANIFEST_REFUSED) for file in files)
+    return tuple(file for file in files if not file.reason.startswith(MANIFEST_REFUSED))
 
 
 def _source_key(file: SeenFile) -> str:

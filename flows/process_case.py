@@ -23,7 +23,7 @@ from flows.deliver import DONE
 from flows.errors import CaseStopped, FieldFatal, FieldRefused
 from flows.log import tell
 from flows.run_support import OUTSIDE, TASK, interruptible, shown_safely
-from flows.run_texts import counts_table, delivery_line, field_line, percentage, summary_markdown
+from flows.run_texts import counts_table, delivery_line, field_line, report_line, summary_markdown
 from flows.services import Services, services
 from sphero_core.scale import case_cell_diameter
 from sphero_core.types import FieldFindings
@@ -76,7 +76,7 @@ async def record_result(case: CaseView, owner: str) -> None:
     """Commit the result together with the messages that tell it."""
     async with shown_safely():
         result = await asyncio.to_thread(services().work.report, case, owner)
-    get_run_logger().info("%s", percentage(result.report.counts))
+    get_run_logger().info("%s", report_line(result.report))
 
 
 @task(name="deliver result", task_run_name="deliver result", **TASK)
@@ -109,7 +109,9 @@ async def process_case(case_id: str, revision: int = 1) -> State[Any]:
                     state = Failed if stopped.outcome == "Held" else Completed
                     return state(name=stopped.outcome, message=str(stopped))
             delivery: State[Any] = await deliver_result(case_id, revision, return_state=True)  # type: ignore[misc]
-        await _show(case_id)
+        result = await _show(case_id)
+    if result is not None and result.report.not_obtained is not None:
+        return Failed(name="NoResult", message=f"{report_line(result.report)}; {delivery.name}: {delivery.message}")
     return State(type=delivery.type, name=delivery.name, message=delivery.message)
 
 
@@ -212,8 +214,8 @@ def _delivery_state(messages: Sequence[MessageView]) -> State[Any]:
     return Completed(name="Waiting", message=f"recorded; the message waits and will be delivered by itself: {said}")
 
 
-async def _show(case_id: str) -> None:
-    """Put table and summary of a reported case into Prefect."""
+async def _show(case_id: str) -> CaseResult | None:
+    """Put table and summary of a reported case into Prefect; gives its latest result."""
     at_hand, url = services(), services().picture_url
 
     def read() -> tuple[CaseResult | None, dict[str, Any], tuple[MessageView, ...]]:
@@ -223,7 +225,7 @@ async def _show(case_id: str) -> None:
 
     result, pictures, messages = await asyncio.to_thread(read)
     if result is None:
-        return
+        return None
     for field in result.fields[:MOST_PICTURES]:
         if field.field.field_id in pictures:
             picture = pictures[field.field.field_id]
@@ -235,6 +237,7 @@ async def _show(case_id: str) -> None:
     await acreate_markdown_artifact(
         markdown=summary_markdown(result, mine, pictures, url), description="The case on one page"
     )
+    return result
 
 
 async def _all_or_first_fault(steps: Sequence[Any]) -> None:

@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
-from datetime import date, datetime
+from collections.abc import Sequence
+from datetime import date, datetime, timedelta, tzinfo
 
-from db.views import CaseView, Identity
-from integrations.hl7.result import OrderNumbers, Patient, ReportedResult
-from sphero_core.types import BundleId, CaseCounts
+from db.views import Identity, ReportView
+from integrations.hl7.result import OrderNumbers, Patient, ReportedResult, ResultStatus
 
 
 def result_of(
-    case: CaseView, identity: Identity, counts: CaseCounts, bundle: BundleId, now: datetime, software_version: str
+    report: ReportView, identity: Identity, earlier: Sequence[ReportView], zone: tzinfo | None, software_version: str
 ) -> ReportedResult:
     """What one version of a case's result tells.
 
     Parameters
     ----------
-    now : datetime
-        Aware, in the site's time zone; the analysis ended and the report is made at this moment.
+    report : ReportView
+        The analysis ended and the report was made at the same moment.
+    earlier : sequence of ReportView
+        The versions before it.
+    zone : tzinfo or None
+        The site's time zone.
     """
-    zone = now.tzinfo
+    obtained = report.not_obtained is None
+    made = report.created_at.astimezone(zone)
     return ReportedResult(
-        case_id=case.case_id,
-        revision=case.revision,
+        case_id=report.case_id,
+        revision=report.revision,
         patient=_patient(identity),
         order=OrderNumbers(
             identity.accession,
@@ -30,13 +35,23 @@ def result_of(
             placer=identity.placer_order or "",
             filler=identity.filler_order or "",
         ),
-        counts=counts,
-        bundle=bundle,
+        counts=report.counts if obtained else None,
+        not_obtained=report.not_obtained,
+        status=ResultStatus.UNVERIFIED if obtained else ResultStatus.NOT_OBTAINED,
+        bundle=report.bundle,
         software_version=software_version,
-        reported=now,
-        analysed=now,
+        reported=made,
+        follows=max((each.created_at for each in earlier), default=None),
+        analysed=made if report.bundle else None,
         collected=identity.collected.astimezone(zone) if identity.collected else None,
     )
+
+
+def moment_of(now: datetime, earlier: Sequence[ReportView]) -> datetime:
+    """When a report is made: now, but a second after the version before at least, for messages tell seconds."""
+    last = max((each.created_at for each in earlier), default=None)
+    # Reckoned in UTC: a second later by the site's clock may be a time that does not exist there.
+    return now if last is None else max(now, last.replace(microsecond=0) + timedelta(seconds=1))
 
 
 def _patient(identity: Identity) -> Patient | None:

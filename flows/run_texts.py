@@ -7,11 +7,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from db.states import MessageState
-from db.views import MessageView, PictureView
+from db.views import MessageView, PictureView, ReportStatus, ReportView
 from flows.analyse import CaseResult
 from flows.intake import Taken
 from sphero_core.types import CaseCounts, CellClass, FieldFindings
 
+_STATUS = {ReportStatus.PRELIMINARY: "preliminary", ReportStatus.NOT_OBTAINED: "no result"}
 _WORDS = {
     MessageState.DELIVERED: "accepted",
     MessageState.WAITING: "waits",
@@ -64,12 +65,12 @@ def summary_markdown(
     """The case on one page."""
     report = result.report
     lines = [
-        f"## Case {report.case_id}, version {report.revision} (preliminary)",
+        f"## Case {report.case_id}, version {report.revision} ({_STATUS[report.status]})",
         "",
-        f"**{percentage(report.counts)}**",
+        f"**{report_line(report)}**",
         "",
         f"{report.counts.red_cells} red cells in {report.counts.fields} fields.",
-        f"Model {report.bundle.name} {report.bundle.version}.",
+        f"Model {report.bundle.name} {report.bundle.version}." if report.bundle else "No field was analysed.",
         "",
         *(f"- {limitation}" for limitation in report.counts.limitations),
         "",
@@ -86,6 +87,13 @@ def summary_markdown(
         link = f" [picture]({picture_url}/{picture.picture_id})" if picture else ""
         lines.append(f"- {number}: {field_line(field.findings)}{link}")
     return "\n".join(lines)
+
+
+def report_line(report: ReportView) -> str:
+    """A report in one line."""
+    if report.not_obtained is not None:
+        return "No result: " + "; ".join(report.not_obtained.splitlines())
+    return percentage(report.counts)
 
 
 def percentage(counts: CaseCounts) -> str:

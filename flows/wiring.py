@@ -18,6 +18,7 @@ from flows.deliver import Sender
 from flows.intake import Intake
 from flows.model_process import ModelProcess
 from flows.places import Places
+from flows.release import Release
 from flows.services import Services
 from flows.settings import Destination, ListenerSettings, Settings, TlsSection
 from integrations.folder.memory import FileMemory
@@ -202,9 +203,10 @@ def make_services(
     work = CaseWork(
         database=database,
         store=places.store,
-        profiles=profiles,
+        release=Release(
+            database=database, profiles=profiles, clock=functools.partial(datetime.now, settings.time_zone)
+        ),
         pixel_aspect=settings.folder.pixel_aspect,
-        clock=functools.partial(datetime.now, settings.time_zone),
     )
     return Services(
         database=database,

@@ -100,6 +100,7 @@ def _details(work: UnitOfWork, case: CaseView) -> dict[str, Any]:
                 "percent": None
                 if report.counts.spherocyte_percent is None
                 else round(report.counts.spherocyte_percent, 2),
+                "no result": report.not_obtained,
                 "at": report.created_at,
             }
             for report in work.reports.of_case(case.case_id)

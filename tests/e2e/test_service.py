@@ -106,6 +106,21 @@ def test_hostile_files_are_put_aside_with_a_reason_and_the_rest_goes_on(service:
     assert not (service.incoming / "HOSTILE" / "text.jpg").exists()
 
 
+def test_a_case_with_no_usable_file_tells_the_lis_that_there_is_no_result(
+    service: RunningService, lis: ThirdPartyLis
+) -> None:
+    before = service.delivered()
+    service.drop("NOTHING", {"text.jpg": b"this is no picture\n", "empty.png": b""}, manifest("P35", 2))
+    service.wait_delivered(before + 1)
+    case_id = service.id_of("NOTHING")
+    message = hl7.parse(lis.received[lis.accessions().index("NOTHING")].decode())
+    assert {str(observation[11]) for observation in message.segments("OBX")} == {"X"}
+    assert "every field was refused" in str(message.segments("NTE")[0][3])
+    run = Prefect(service.prefect_port).ended_run_of(case_id)
+    assert (run["state_type"], run["state_name"]) == ("FAILED", "NoResult")
+    assert service.read(lambda work: work.cases.get(case_id)).state is CaseState.REPORTED
+
+
 def test_a_file_that_is_still_written_is_waited_for(service: RunningService) -> None:
     before = service.delivered()
     content = picture(400)

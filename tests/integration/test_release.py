@@ -1,0 +1,193 @@
+"""From fields with their outcome to what a LIS of another maker has received: results, and that there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import hl7
+import pytest
+from sqlalchemy import text
+
+from db.errors import ConstraintBroken
+from db.session import Database
+from db.states import CaseState, HoldReason, MessageState
+from db.views import CaseView, Identity, ReportStatus
+from flows.analyse import CaseWork
+from flows.deliver import Sender
+from flows.errors import CaseStopped
+from flows.release import Release
+from integrations.hl7.ack import AckPolicy
+from integrations.hl7.escape import Charset
+from integrations.hl7.mllp import Endpoint, MllpClient
+from integrations.hl7.profile import Profile
+from sphero_core.types import FieldFindings, Quality
+from tests.database_examples import BUNDLE, ManualClock, accept, findings
+from tests.running import ThirdPartyLis
+from tests.support import free_port
+
+PATIENT = Identity("26-1", patient_id="P1", patient_issuer="HOSP", family="Müller", given="Zoe")
+BLURRED, GOOD = findings(), replace(findings(40), quality=Quality())
+
+
+@dataclass
+class Laboratory:
+    """A database, the work on cases, and the way to a LIS of another maker."""
+
+    database: Database
+    clock: ManualClock
+    lis: ThirdPartyLis
+    profile: Profile
+
+    def work(self) -> CaseWork:
+        release = Release(database=self.database, profiles={"lis": self.profile}, clock=self.clock)
+        return CaseWork(database=self.database, store=Path(), release=release, pixel_aspect=1.0)
+
+    def analyse(self, fields: dict[str, FieldFindings | str]) -> CaseView:
+        """Take fields in and give each its outcome: findings, or why it is refused."""
+        with self.database.transaction("test") as work:
+            accepted = {name: accept(work, "26-1", name) for name in fields}
+            case_id = work.identities.find_or_create("26-1")
+            assert work.identities.set(case_id, PATIENT)
+            work.cases.complete(case_id)
+            assert work.cases.claim(case_id, "w", 60)
+            for name, outcome in fields.items():
+                if isinstance(outcome, str):
+                    work.fields.quarantine(accepted[name].field_id, outcome)
+                else:
+                    work.analyses.record(accepted[name].field_id, BUNDLE, outcome)
+            return work.cases.get(case_id)
+
+    def refuse_file(self, reason: str) -> None:
+        with self.database.transaction("test") as work:
+            work.fields.quarantine_file(reason, accession="26-1", size_bytes=1, reason=reason, stored_name=None)
+
+    def deliver(self) -> list[Any]:
+        """Send what waits; gives everything the LIS has received, parsed by python-hl7."""
+        client = MllpClient(Endpoint("lis", "127.0.0.1", self.lis.port, 5, 5, 5))
+        sender = Sender(
+            name="lis",
+            database=self.database,
+            client=client,
+            policy=AckPolicy(),
+            owner="test/sender",
+            lease_seconds=30,
+            clock=self.clock,
+        )
+        tried = sender.drain()
+        sender.close()
+        assert {message.state for message in tried} <= {MessageState.DELIVERED}
+        return [hl7.parse(body.decode()) for body in self.lis.received]
+
+
+@pytest.fixture
+def laboratory(database: Database, clock: ManualClock) -> Iterator[Laboratory]:
+    with ThirdPartyLis(free_port()) as lis:
+        yield Laboratory(database, clock, lis, Profile())
+
+
+def column(message: Any, segment: str, field: int) -> list[str]:
+    return [str(row[field]) if len(row) > field else "" for row in message.segments(segment)]
+
+
+def test_a_case_of_which_every_field_was_refused_tells_the_lis_so(laboratory: Laboratory) -> None:
+    laboratory.refuse_file("the file is no JPEG, PNG or TIFF")
+    case = laboratory.analyse({"one": BLURRED, "two": BLURRED, "three": "the model ended over it"})
+    result = laboratory.work().report(case, "w")
+
+    assert result.report.status is ReportStatus.NOT_OBTAINED
+    assert result.report.bundle == BUNDLE
+    (message,) = laboratory.deliver()
+    assert column(message, "OBR", 25) == ["X"]
+    assert set(column(message, "OBX", 11)) == {"X"}
+    assert set(column(message, "OBX", 5)) == {""}
+    assert [code.split("^")[0] for code in column(message, "OBX", 3)] == [
+        "802-9",
+        "SPHPCT",
+        "SPHCNT",
+        "RBCEVAL",
+        "6742-1",
+    ]
+    reason = [
+        "No result: every field was refused",
+        "2 fields: blurred; thin — end",
+        "1 field: the model ended over it",
+        "1 field: the file is no JPEG, PNG or TIFF",
+    ]
+    assert column(message, "NTE", 3) == reason * 2, "at the first observation and at the finding"
+    with laboratory.database.reading() as work:
+        assert work.cases.get(case.case_id).state is CaseState.REPORTED
+        (sent,) = work.outbox.of_case(case.case_id)
+        assert work.reports.of_case(case.case_id)[0].not_obtained == "\n".join(reason).removeprefix("No result: ")
+    assert (sent.state, sent.ack_code) == (MessageState.DELIVERED, "AA")
+
+
+def test_a_case_without_any_field_tells_the_lis_so(laboratory: Laboratory) -> None:
+    laboratory.refuse_file("the file is no JPEG, PNG or TIFF")
+    result = laboratory.work().report(laboratory.analyse({}), "w")
+    assert result.report.bundle is None
+    (message,) = laboratory.deliver()
+    assert column(message, "OBR", 25) == ["X"]
+    assert column(message, "SFT", 4) == ["no model"]
+    assert column(message, "OBX", 19)[0] == ""
+
+
+def test_a_field_that_came_late_replaces_it_by_a_result(laboratory: Laboratory) -> None:
+    first = laboratory.analyse({"one": BLURRED})
+    laboratory.work().report(first, "w")
+    again = laboratory.analyse({"two": GOOD})
+    assert (again.case_id, again.revision) == (first.case_id, 2)
+    laboratory.work().report(again, "w")
+    withdrawn, told = laboratory.deliver()
+    assert (column(withdrawn, "OBR", 25), column(told, "OBR", 25)) == (["X"], ["P"])
+    assert set(column(told, "OBX", 3)) <= set(column(withdrawn, "OBX", 3))
+    assert column(told, "OBR", 22) > column(withdrawn, "OBR", 22), "later, although the clock stood still"
+    assert column(told, "MSH", 10) != column(withdrawn, "MSH", 10)
+    with laboratory.database.reading() as work:
+        assert [each.status for each in work.reports.of_case(first.case_id)] == ["X", "P"]
+
+
+def test_the_same_outcome_reported_twice_is_one_report_and_one_message(laboratory: Laboratory) -> None:
+    case = laboratory.analyse({"one": BLURRED})
+    first = laboratory.work().report(case, "w")
+    laboratory.clock.advance(60)
+    assert laboratory.work().report(case, "w").report == replace(first.report, new=False)
+    assert len(laboratory.deliver()) == 1
+
+
+def test_why_there_is_no_result_cannot_be_changed(laboratory: Laboratory) -> None:
+    laboratory.work().report(laboratory.analyse({"one": BLURRED}), "w")
+
+    with pytest.raises(ConstraintBroken), laboratory.database.transaction("test") as work:
+        work.reports._session.execute(text("UPDATE reports SET not_obtained = NULL"))
+
+
+def test_a_name_that_a_destination_cannot_carry_holds_the_case_and_tells_where(laboratory: Laboratory) -> None:
+    laboratory.profile = Profile(charset=Charset.ASCII)
+    case = laboratory.analyse({"one": GOOD})
+    with pytest.raises(CaseStopped, match=r"PID-5 family name: holds U\+00FC") as stopped:
+        laboratory.work().report(case, "w")
+    assert "Müller" not in str(stopped.value)
+    with laboratory.database.reading() as work:
+        held = work.cases.get(case.case_id)
+        assert (held.hold_reasons, held.return_state) == ((HoldReason.UNSENDABLE,), CaseState.COMPLETE)
+        assert work.outbox.of_case(case.case_id) == ()
+        assert work.reports.of_case(case.case_id) == ()
+
+
+def test_time_stands_in_the_zone_of_the_site(laboratory: Laboratory) -> None:
+
+    zone = ZoneInfo("Europe/Berlin")
+    release = Release(
+        database=laboratory.database,
+        profiles={"lis": laboratory.profile},
+        clock=lambda: (laboratory.clock() + timedelta(seconds=1)).astimezone(zone),
+    )
+    work = CaseWork(database=laboratory.database, store=Path(), release=release, pixel_aspect=1.0)
+    work.report(laboratory.analyse({"one": GOOD}), "w")
+    (message,) = laboratory.deliver()
+    assert column(message, "OBR", 22) == ["20260329030000+0200"], "one second later summer time begins"
