@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import fields
 from datetime import datetime
 
@@ -90,7 +91,36 @@ class Identities:
         self._context.audit("identity set", case_id, changed=sorted(changed))
         return True
 
-    def _write(self, row: schema.CaseIdentity, changed: dict[str, str | datetime]) -> bool:
+    def overwrite(self, case_id: str, values: Mapping[str, str | datetime | None]) -> bool:
+        """Record what the LIS says, over what was known; None removes.
+
+        Parameters
+        ----------
+        values : mapping
+            By the names of `Identity`; what is not in it stays.
+
+        Returns
+        -------
+        bool
+            False where the accession number belongs to another case that is not rejected: then nothing is recorded and
+            the case is held for `HoldReason.CONFLICT`.
+
+        Raises
+        ------
+        NotFound
+        """
+        case = self._context.lock_case(case_id)
+        row = self._session.get_one(schema.CaseIdentity, case_id, populate_existing=True)
+        changed = {name: value for name, value in values.items() if getattr(row, name) != value}
+        if not changed:
+            return True
+        if not self._write(row, changed):
+            self._context.hold_case(case, HoldReason.CONFLICT)
+            return False
+        self._context.audit("identity set", case_id, changed=sorted(changed))
+        return True
+
+    def _write(self, row: schema.CaseIdentity, changed: Mapping[str, str | datetime | None]) -> bool:
         try:
             with self._session.begin_nested():
                 for name, value in changed.items():

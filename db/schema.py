@@ -1,7 +1,7 @@
 """The tables.
 
-Personal data stand in two tables only: `case_identities` and `messages` (bodies and answers). Every time is kept in UTC.
-A change here needs a migration in `db/migrations/versions`; a test compares the two.
+Personal data stand in `case_identities`, in `messages` (bodies and answers) and in the tables of `db.order_schema` only.
+Every time is kept in UTC. A change here needs a migration in `db/migrations/versions`; a test compares the two.
 """
 
 from __future__ import annotations
@@ -110,7 +110,9 @@ class CaseIdentity(Base):
     accession: Mapped[str]
     accession_issuer: Mapped[str]
     placer_order: Mapped[str | None]
+    placer_issuer: Mapped[str | None]
     filler_order: Mapped[str | None]
+    filler_issuer: Mapped[str | None]
     patient_id: Mapped[str | None]
     patient_issuer: Mapped[str | None]
     family: Mapped[str | None]

@@ -30,7 +30,11 @@ from db.engine import READ_ONLY, READING, make_engine, translate
 from db.errors import DatabaseBusy, DatabaseError, UnsupportedDatabase
 from db.fields import Fields
 from db.identities import Identities
+from db.inbound import Inbound
+from db.matching import Matching
+from db.orders import Orders
 from db.outbox import Outbox
+from db.patients import Patients
 from db.reports import Reports
 from db.upgrade import SchemaCheck
 
@@ -46,6 +50,10 @@ class UnitOfWork:
     analyses : Analyses
     reports : Reports
     outbox : Outbox
+    inbound : Inbound
+    patients : Patients
+    orders : Orders
+    matching : Matching
     audit : AuditLog
     """
 
@@ -56,6 +64,10 @@ class UnitOfWork:
         self.analyses = Analyses(context)
         self.reports = Reports(context)
         self.outbox = Outbox(context)
+        self.inbound = Inbound(context)
+        self.patients = Patients(context, self.identities)
+        self.orders = Orders(context, self.identities, self.patients)
+        self.matching = Matching(context, self.cases, self.identities, self.patients)
         self.audit = AuditLog(context)
 
 

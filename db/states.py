@@ -1,4 +1,4 @@
-"""The state machines of cases, fields and messages, each as one table of legal moves with the reason for each.
+"""The state machines of cases, fields, messages and orders, each as one table of legal moves with the reason for each.
 
 Whatever is not in a table is illegal. Staying in a state is no move: the methods that call these machines do nothing
 when what they are asked for is already so.
@@ -45,11 +45,28 @@ class MessageState(StrEnum):
     SKIPPED = "skipped"
 
 
+class OrderState(StrEnum):
+    """Where an order of the LIS stands."""
+
+    ORDERED = "ordered"
+    CANCELLED = "cancelled"
+
+
+class InboundState(StrEnum):
+    """Where a received message stands."""
+
+    RECEIVED = "received"
+    APPLIED = "applied"
+    REFUSED = "refused"
+    FAILED = "failed"
+
+
 class HoldReason(StrEnum):
     """Why a case is held; a case may be held for several reasons at once."""
 
     NO_PATIENT = "no-patient"
     UNMATCHED_ORDER = "unmatched-order"
+    CANCELLED_ORDER = "cancelled-order"
     CONFLICT = "conflict"
     FAILED_QUALITY = "failed-quality"
     ATTEMPTS = "attempts"
@@ -116,13 +133,28 @@ MESSAGE_MOVES: Mapping[tuple[MessageState, MessageState], str] = {
 }
 """Legal moves of a message. `WAITING` never becomes `DELIVERED`: it was not sent."""
 
+ORDER_MOVES: Mapping[tuple[OrderState, OrderState], str] = {
+    (OrderState.ORDERED, OrderState.CANCELLED): "the LIS cancelled it or holds it back",
+    (OrderState.CANCELLED, OrderState.ORDERED): "the LIS ordered it again",
+}
+"""Legal moves of an order. A change to a cancelled order does not order it again."""
+
+INBOUND_MOVES: Mapping[tuple[InboundState, InboundState], str] = {
+    (InboundState.RECEIVED, InboundState.APPLIED): "what it tells is recorded",
+    (InboundState.RECEIVED, InboundState.REFUSED): "it cannot be used, and its sender is told why",
+    (InboundState.RECEIVED, InboundState.FAILED): "a fault on our side; its sender is told to send it again",
+    (InboundState.FAILED, InboundState.APPLIED): "it came again",
+    (InboundState.FAILED, InboundState.REFUSED): "it came again, and cannot be used",
+}
+"""Legal moves of a received message."""
+
 CLOSED_CASES: frozenset[CaseState] = frozenset({CaseState.REJECTED})
 """States in which no field joins a case any more; the next one under its accession begins a new case."""
 
 DONE_MESSAGES: frozenset[MessageState] = frozenset({MessageState.DELIVERED, MessageState.SKIPPED})
 """States in which a message lets those behind it in its order key go."""
 
-State = TypeVar("State", CaseState, FieldState, MessageState)
+State = TypeVar("State", CaseState, FieldState, MessageState, OrderState, InboundState)
 
 
 def check_move(moves: Mapping[tuple[State, State], str], current: State, target: State) -> str:

@@ -20,7 +20,7 @@ class ReportStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Whose case it is: the only value here with personal data, kept in one table; its `repr` hides all of it.
+    """Whose case it is: personal data, kept in one table; its `repr` hides all of it.
 
     Attributes
     ----------
@@ -30,6 +30,8 @@ class Identity:
         Who gave that number.
     placer_order, filler_order : str or None
         As the LIS gave them; echoed, never minted.
+    placer_issuer, filler_issuer : str or None
+        The components that follow the number in the order, joined by ``^``.
     patient_id, patient_issuer, family, given : str or None
     birth_date : str or None
         ISO 8601, ``YYYY``, ``YYYY-MM`` or ``YYYY-MM-DD``.
@@ -50,6 +52,8 @@ class Identity:
     birth_date: str | None = field(default=None, repr=False)
     sex: str | None = field(default=None, repr=False)
     collected: datetime | None = field(default=None, repr=False)
+    placer_issuer: str | None = field(default=None, repr=False)
+    filler_issuer: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,8 @@ def result_of(
             identity.accession_issuer or "",
             placer=identity.placer_order or "",
             filler=identity.filler_order or "",
+            placer_issuer=_components(identity.placer_issuer),
+            filler_issuer=_components(identity.filler_issuer),
         ),
         counts=report.counts if obtained else None,
         not_obtained=report.not_obtained,
@@ -52,6 +54,10 @@ def moment_of(now: datetime, earlier: Sequence[ReportView]) -> datetime:
     last = max((each.created_at for each in earlier), default=None)
     # Reckoned in UTC: a second later by the site's clock may be a time that does not exist there.
     return now if last is None else max(now, last.replace(microsecond=0) + timedelta(seconds=1))
+
+
+def _components(issuer: str | None) -> tuple[str, ...]:
+    return tuple(issuer.split("^")) if issuer else ()
 
 
 def _patient(identity: Identity) -> Patient | None:

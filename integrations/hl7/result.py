@@ -61,12 +61,16 @@ class OrderNumbers:
     accession, accession_issuer : str
     placer, filler : str
         Empty when unknown. Without a filler number the accession number stands in its place.
+    placer_issuer, filler_issuer : tuple of str
+        The components that follow the number: namespace, universal id, its type.
     """
 
     accession: str = field(repr=False)
     accession_issuer: str = field(default="", repr=False)
     placer: str = field(default="", repr=False)
     filler: str = field(default="", repr=False)
+    placer_issuer: tuple[str, ...] = field(default=(), repr=False)
+    filler_issuer: tuple[str, ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -130,13 +130,16 @@ class Segments:
         if self._result.collected is not None:
             segment.put(17, self._moment(self._result.collected))
 
-    def _numbers(self) -> tuple[str, tuple[str, ...]]:
+    def _numbers(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """OBR-2 and OBR-3, which ORC repeats."""
         numbers, one = self._result.order, self._texts.one
-        placer = one(numbers.placer, "OBR-2 placer order number") if self._profile.placer == "echo" else ""
-        filler = one(numbers.filler, "OBR-3 filler order number")
-        if filler and "OBR-3" not in self._profile.accession_fields:
-            return placer, (filler,)
+        placer: tuple[str, ...] = ()
+        if numbers.placer and self._profile.placer == "echo":
+            issuer = (one(part, "OBR-2 placer's issuer") for part in numbers.placer_issuer)
+            placer = (one(numbers.placer, "OBR-2 placer order number"), *issuer)
+        if numbers.filler and "OBR-3" not in self._profile.accession_fields:
+            issuer = (one(part, "OBR-3 filler's issuer") for part in numbers.filler_issuer)
+            return placer, (one(numbers.filler, "OBR-3 filler order number"), *issuer)
         accession = one(numbers.accession, "OBR-3 accession number")
         return placer, (accession, one(numbers.accession_issuer, "OBR-3 accession issuer"))
 

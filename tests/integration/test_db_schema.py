@@ -155,9 +155,9 @@ def test_errors_quote_neither_values_nor_passwords(database: Database) -> None:
     with pytest.raises(ConstraintBroken) as caught, database.transaction("test") as work:
         work.identities._session.execute(
             text(
-                "INSERT INTO case_identities SELECT 'other', active, arrival_accession, arrival_issuer, accession, "
-                "accession_issuer, null, null, null, null, null, null, null, null, null FROM case_identities "
-                "WHERE accession = :secret"
+                "INSERT INTO case_identities (case_id, active, arrival_accession, arrival_issuer, accession, "
+                "accession_issuer) SELECT 'other', active, arrival_accession, arrival_issuer, accession, "
+                "accession_issuer FROM case_identities WHERE accession = :secret"
             ),
             {"secret": secret},
         )

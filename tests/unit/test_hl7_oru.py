@@ -269,3 +269,19 @@ def test_personal_data_stays_out_of_repr() -> None:
     shown = repr(PLAIN) + repr(build_message(PLAIN, PROFILE, "lis"))
     for secret in ("123456", "Mueller", "Zoe", "1980", "26-00412", "PL123"):
         assert secret not in shown
+
+
+def test_order_numbers_are_echoed_with_their_issuers() -> None:
+    numbers = replace(
+        PLAIN.order,
+        placer="P|1",
+        placer_issuer=("LIS", "1.2.3", "ISO"),
+        filler="F1",
+        filler_issuer=("", "4.5&6", "ISO"),
+    )
+    body = build_message(replace(PLAIN, order=numbers), PROFILE, "lis").body
+    (order,) = [fields(line) for line in segments(body) if line.startswith("ORC")]
+    (request,) = [fields(line) for line in segments(body) if line.startswith("OBR")]
+    echoed = ["P\\F\\1^LIS^1.2.3^ISO", "F1^^4.5\\T\\6^ISO"]
+    assert order[2:4] == echoed
+    assert request[2:4] == echoed

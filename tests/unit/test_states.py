@@ -10,10 +10,14 @@ from db.errors import IllegalMove
 from db.states import (
     CASE_MOVES,
     FIELD_MOVES,
+    INBOUND_MOVES,
     MESSAGE_MOVES,
+    ORDER_MOVES,
     CaseState,
     FieldState,
+    InboundState,
     MessageState,
+    OrderState,
     check_case_move,
     check_move,
 )
@@ -44,6 +48,18 @@ MESSAGE_GRID = """
     unknown      .       x        x       .      .       x      x
     parked       x       .        x       .      .       .      x
     skipped      x       .        .       .      .       .      .
+"""
+ORDER_GRID = """
+              ordered cancelled
+    ordered      .        x
+    cancelled    x        .
+"""
+INBOUND_GRID = """
+             received applied refused failed
+    received    .        x       x      x
+    applied     .        .       .      .
+    refused     .        .       .      .
+    failed      .        x       x      .
 """
 
 
@@ -91,6 +107,31 @@ def test_message_moves(start: str, end: str, legal: bool) -> None:
             check_move(MESSAGE_MOVES, MessageState(start), MessageState(end))
 
 
+@pytest.mark.parametrize(("start", "end", "legal"), cells(ORDER_GRID))
+def test_order_moves(start: str, end: str, legal: bool) -> None:
+    if legal:
+        assert check_move(ORDER_MOVES, OrderState(start), OrderState(end))
+    else:
+        with pytest.raises(IllegalMove, match=f"from {start} to {end}"):
+            check_move(ORDER_MOVES, OrderState(start), OrderState(end))
+
+
+@pytest.mark.parametrize(("start", "end", "legal"), cells(INBOUND_GRID))
+def test_moves_of_received_messages(start: str, end: str, legal: bool) -> None:
+    if legal:
+        assert check_move(INBOUND_MOVES, InboundState(start), InboundState(end))
+    else:
+        with pytest.raises(IllegalMove, match=f"from {start} to {end}"):
+            check_move(INBOUND_MOVES, InboundState(start), InboundState(end))
+
+
 def test_the_grids_show_every_state() -> None:
-    for grid, states in ((CASE_GRID, CaseState), (FIELD_GRID, FieldState), (MESSAGE_GRID, MessageState)):
+    grids = (
+        (CASE_GRID, CaseState),
+        (FIELD_GRID, FieldState),
+        (MESSAGE_GRID, MessageState),
+        (ORDER_GRID, OrderState),
+        (INBOUND_GRID, InboundState),
+    )
+    for grid, states in grids:
         assert {(start, end) for start, end, _ in cells(grid)} == set(product(states, states))
