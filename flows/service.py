@@ -102,6 +102,7 @@ class Service:
         self._restarts = {"prefect": _Restarts(), "worker": _Restarts()}
         self._silent = 0
         self._asked_at = 0.0
+        self._begun_at: float | None = None
         self._owner = ""
         self._senders: dict[str, Sender] = {}
         self._model: ModelProcess | None = None
@@ -260,15 +261,16 @@ class Service:
             return
         if server.pid is not None and now - self._asked_at >= HEALTH_SECONDS:
             self._asked_at = now
-            self._silent = 0 if server.answers else self._silent + 1
-            if not self._silent:
-                restarts.failures = 0
+            if server.answers:
+                self._silent, self._begun_at, restarts.failures = 0, None, 0
+            elif self._begun_at is None or now - self._begun_at > PREFECT_SECONDS:
+                self._silent += 1
         if server.pid is not None and self._silent < MOST_SILENT:
             return
         if now >= restarts.not_before:
             log.warning("the Prefect server %s; it is begun anew", "ended" if server.pid is None else "does not answer")
             restarts.failed(now)
-            self._silent = 0
+            self._silent, self._begun_at = 0, now  # a busy machine takes its time to begin it
             server.stop()
             server.start()
 

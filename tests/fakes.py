@@ -6,6 +6,7 @@ import json
 import os
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,8 @@ BUNDLE = BundleId("fake", "1", "f" * 64)
 CRASHES: tuple[int, int, int] = (255, 0, 0)
 HANGS: tuple[int, int, int] = (0, 0, 255)
 """Pictures all of this colour end the fake's process, or make it hang."""
+WAITS: tuple[int, int, int] = (0, 255, 0)
+"""Pictures all of this colour are not done with before the gate is open."""
 
 
 class FakeEngine:
@@ -31,13 +34,16 @@ class FakeEngine:
     ----------
     seconds : float
         What a field takes.
+    gate : str
+        A file; as long as it is there the gate is shut.
     """
 
     bundle = BUNDLE
 
-    def __init__(self, live: Callable[[], None], seconds: float = 0.0) -> None:
+    def __init__(self, live: Callable[[], None], seconds: float = 0.0, gate: str = "") -> None:
         self._live = live
         self._seconds = seconds
+        self._gate = Path(gate) if gate else None
 
     def measure(self, task: ImageTask) -> NDArray[np.float64]:
         read_image(task.path, frame=task.frame, pixel_aspect=task.pixel_aspect)
@@ -50,6 +56,9 @@ class FakeEngine:
             os._exit(9)
         time.sleep(3600 if colour == HANGS else self._seconds)
         self._live()
+        while colour == WAITS and self._gate is not None and self._gate.exists():
+            time.sleep(0.02)
+            self._live()
         return made_up_findings(image, cell_diameter_px or 40.0)
 
     def draw(self, task: ImageTask, findings: FieldFindings) -> bytes:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import uuid
 from asyncio import IncompleteReadError
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -25,11 +26,14 @@ import numpy as np
 
 from db.session import Database, UnitOfWork
 from db.states import MessageState
+from tests.fakes import WAITS
 from tests.support import free_port, wait_for
 
 ROOT = Path(__file__).resolve().parent.parent
-READY_SECONDS = 150.0
+READY_SECONDS = 240.0
 STOP_SECONDS = 10.0
+STABLE_SECONDS = 0.4
+PATIENCE_SECONDS = 180.0  # for what takes a second or two where nobody else uses the machine
 _FINAL = ("COMPLETED", "FAILED", "CRASHED", "CANCELLED")
 
 _TOML = """\
@@ -41,7 +45,7 @@ data = "data"
 
 [folder]
 scan_seconds = 0.2
-stable_seconds = 0.4
+stable_seconds = {stable}
 quiet_seconds = {quiet}
 
 [prefect]
@@ -59,29 +63,38 @@ ack_timeout_seconds = 5
 
 
 class RunningService:
-    """`sphero up` with a fake detector, in a process group of its own.
+    """`sphero up`, by default with a fake detector, in a process group of its own.
 
     Parameters
     ----------
     folder : Path
         Settings, data and output go here.
     lis_port : int
-    field_seconds : float
-        What the fake detector takes for a field.
+    field_seconds : float or None
+        What the fake detector takes for a field; None takes the shipped detector, as a user does.
     quiet_seconds : float
         A case into which nothing came for so long is complete.
     """
 
-    def __init__(self, folder: Path, lis_port: int, *, field_seconds: float = 0.05, quiet_seconds: float = 1.5) -> None:
+    def __init__(
+        self, folder: Path, lis_port: int, *, field_seconds: float | None = 0.05, quiet_seconds: float = 1.5
+    ) -> None:
         self.folder = folder
+        self.lis_port = lis_port
         self.data = folder / "data"
         self.incoming = self.data / "incoming"
         self.prefect_port, self.http_port = free_port(), free_port()
         self.output = folder / "output.txt"
-        self._engine = json.dumps({"seconds": field_seconds})
+        self._gate = folder / "gate"
+        fake = json.dumps({"seconds": field_seconds, "gate": str(self._gate)})
+        self._command = ["-m", "tests.run_service", fake]
+        if field_seconds is None:
+            self._command = ["-c", "from flows.cli import main; main()", "up"]
         self._config = folder / "sphero.toml"
         self._config.write_text(
-            _TOML.format(quiet=quiet_seconds, prefect=self.prefect_port, http=self.http_port, lis=lis_port)
+            _TOML.format(
+                stable=STABLE_SECONDS, quiet=quiet_seconds, prefect=self.prefect_port, http=self.http_port, lis=lis_port
+            )
         )
         self._process: subprocess.Popen[bytes] | None = None
         self._told = 0
@@ -101,7 +114,7 @@ class RunningService:
         self._told = self.output.stat().st_size if self.output.exists() else 0
         with self.output.open("ab") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.run_service", self._engine],
+                [sys.executable, *self._command],
                 cwd=ROOT,
                 env={**os.environ, "SPHERO_CONFIG": str(self._config), "PYTHONPATH": str(ROOT)},
                 stdout=output,
@@ -130,6 +143,14 @@ class RunningService:
         self._process.send_signal(signal.SIGTERM)
         assert self._process.wait(3 * STOP_SECONDS) == 0, self.said
         return time.monotonic() - started
+
+    def shut_gate(self) -> None:
+        """Let no field that `picture_that_waits` gave get done with, so that its case stays in the middle."""
+        self._gate.touch()
+
+    def open_gate(self) -> None:
+        """Let them go on."""
+        self._gate.unlink()
 
     def processes(self) -> list[int]:
         """Everything that lives in its session."""
@@ -162,7 +183,7 @@ class RunningService:
         count: int = self.read(lambda work: work.outbox.summary().counts[MessageState.DELIVERED])
         return count
 
-    def wait_delivered(self, count: int, seconds: float = 60.0) -> None:
+    def wait_delivered(self, count: int, seconds: float = PATIENCE_SECONDS) -> None:
         """Wait until so many messages are delivered."""
         try:
             wait_for(lambda: self.delivered() >= count, seconds, what=f"{count} deliveries", every_s=0.1)
@@ -190,9 +211,10 @@ class Prefect:
     """What a person would find in the Prefect UI, asked over its API."""
 
     def __init__(self, port: int) -> None:
-        self._client = httpx.Client(base_url=f"http://127.0.0.1:{port}/api", trust_env=False, timeout=20)
-        token = self._client.get("/csrf-token", params={"client": "test"}).json()["token"]
-        self._client.headers.update({"Prefect-Csrf-Token": token, "Prefect-Csrf-Client": "test"})
+        self._client = httpx.Client(base_url=f"http://127.0.0.1:{port}/api", trust_env=False, timeout=60)
+        me = uuid.uuid4().hex  # a token is valid until the next one is given to the same client
+        token = self._client.get("/csrf-token", params={"client": me}).json()["token"]
+        self._client.headers.update({"Prefect-Csrf-Token": token, "Prefect-Csrf-Client": me})
 
     def ask(self, path: str, **body: Any) -> Any:
         """POST; gives the answer."""
@@ -221,13 +243,17 @@ class Prefect:
             run.update(self.run_of(case_id))
             return run["state_type"] in _FINAL and run["run_count"] >= attempts
 
-        wait_for(has_ended, 40, what="the end of the run", every_s=0.1)
+        wait_for(has_ended, PATIENCE_SECONDS, what="the end of the run", every_s=0.1)
         return run
 
-    def tasks(self, run: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """Task runs of a run."""
-        found: list[dict[str, Any]] = self.ask("/task_runs/filter", flow_runs={"id": {"any_": [run["id"]]}})
-        return found
+    def tasks(self, run: Mapping[str, Any], count: int) -> list[dict[str, Any]]:
+        """Task runs of a run, once there are so many: Prefect records them some time after they happened."""
+
+        def recorded() -> list[dict[str, Any]]:
+            found: list[dict[str, Any]] = self.ask("/task_runs/filter", flow_runs={"id": {"any_": [run["id"]]}})
+            return found if len(found) >= count else []
+
+        return wait_for(recorded, PATIENCE_SECONDS, what=f"{count} task runs", every_s=0.1)
 
     def artifacts(self, run: Mapping[str, Any]) -> list[dict[str, Any]]:
         """Artifacts of a run."""
@@ -254,22 +280,23 @@ class ThirdPartyLis:
     def __init__(self, port: int, on_message: Callable[[bytes], None] | None = None) -> None:
         self.port = port
         self.received: list[bytes] = []
-        self._on_message = on_message
+        self.on_message = on_message
         self._loop = asyncio.new_event_loop()
         self._stop = asyncio.Event()
+        self._sessions: set[asyncio.Task[None]] = set()
         self._listening = threading.Event()
         self._thread = threading.Thread(target=lambda: self._loop.run_until_complete(self._serve()), daemon=True)
 
     def __enter__(self) -> Self:
         self._thread.start()
-        assert self._listening.wait(10)
+        assert self._listening.wait(30)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(10)
+        self._thread.join(30)
         self._loop.close()
 
     def by_control_id(self) -> dict[str, list[bytes]]:
@@ -285,15 +312,21 @@ class ThirdPartyLis:
         return [str(message.segment("OBR")[3]) for message in parsed]
 
     async def _session(self, reader: Any, writer: Any) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._sessions.add(task)
+        task.add_done_callback(self._sessions.discard)
         try:
             while True:
                 block = await reader.readblock()
                 self.received.append(block)
-                if self._on_message is not None:
-                    self._on_message(block)
+                if self.on_message is not None:
+                    self.on_message(block)
                 writer.writemessage(hl7.parse(block.decode()).create_ack("AA"))
                 await writer.drain()
         except (IncompleteReadError, ConnectionError):
+            pass  # the sender is gone
+        finally:
             writer.close()
 
     async def _serve(self) -> None:
@@ -303,6 +336,9 @@ class ThirdPartyLis:
         self._listening.set()
         async with server:
             await self._stop.wait()
+            for session in self._sessions:
+                session.cancel()
+            await asyncio.gather(*self._sessions, return_exceptions=True)
 
 
 def picture(seed: int, *, suffix: str = ".png", size: tuple[int, int] = (96, 128)) -> bytes:
@@ -318,6 +354,15 @@ def case_files(seed: int, fields: int) -> dict[str, bytes]:
     return {f"field-{number}.png": picture(1000 * seed + number) for number in range(fields)}
 
 
+def picture_that_waits(seed: int) -> bytes:
+    """A picture that the fake detector is not done with while the service's gate is shut; differs for every seed."""
+    pixels = np.full((96, 128, 3), WAITS[::-1], np.uint8)
+    pixels[0, :4] = np.random.default_rng(seed).integers(0, 255, (4, 3))
+    done, encoded = cv2.imencode(".png", pixels)
+    assert done
+    return encoded.tobytes()
+
+
 def manifest(patient: str, fields: int | None = None, **more: Any) -> dict[str, Any]:
     """A `case.json` that names a patient."""
     known = {"patient": {"id": patient, "issuer": "HOSP", "family": f"Family{patient}", "given": "Zoe"}, **more}
@@ -331,8 +376,13 @@ def audit_is_intact(service: RunningService) -> bool:
 
 
 def contents_below(folders: Sequence[Path]) -> dict[Path, bytes]:
-    """Every file below some folders."""
-    return {path: path.read_bytes() for folder in folders for path in folder.rglob("*") if path.is_file()}
+    """Every file below some folders; one that goes away meanwhile is left out."""
+    found = {}
+    for path in (path for folder in folders for path in folder.rglob("*")):
+        with suppress(FileNotFoundError):
+            if path.is_file():
+                found[path] = path.read_bytes()
+    return found
 
 
 def _is_alive(entry: Path) -> bool:

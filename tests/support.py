@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn, TypeVar
 
@@ -79,7 +81,14 @@ def wait_for(
 
 
 def free_port(host: str = "127.0.0.1") -> int:
-    """Return a TCP port that was free a moment ago; prefer binding port 0 where the program under test can."""
-    with socket.socket() as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
+    """Return a TCP port that was free a moment ago; prefer binding port 0 where the program under test can.
+
+    It lies outside the range from which the kernel gives a connection its own end, so that none takes it before its
+    server listens.
+    """
+    lowest = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    candidates = range(10_000, lowest) if lowest > 11_000 else range(61_000, 65_536)
+    while True:
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind((host, random.choice(candidates)))
+            return int(probe.getsockname()[1])

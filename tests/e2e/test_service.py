@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from itertools import pairwise
 
 import hl7
 import httpx
@@ -11,6 +12,9 @@ import pytest
 
 from db.states import CaseState, FieldState, HoldReason
 from tests.running import (
+    PATIENCE_SECONDS,
+    STABLE_SECONDS,
+    STOP_SECONDS,
     Prefect,
     RunningService,
     ThirdPartyLis,
@@ -22,6 +26,8 @@ from tests.running import (
 )
 from tests.support import free_port, wait_for
 from tests.unit.image_files import png_of_claimed_size
+
+pytestmark = pytest.mark.timeout(600)  # the service begins in 10 s, or in a minute on a busy machine
 
 FIELDS = 3
 
@@ -52,7 +58,7 @@ def test_five_cases_are_delivered_and_each_has_its_run(service: RunningService, 
     for accession in accessions:
         run = prefect.ended_run_of(service.id_of(accession))
         assert (run["state_type"], run["state_name"]) == ("COMPLETED", "Delivered")
-        assert sorted(task["name"] for task in prefect.tasks(run)) == [
+        assert sorted(task["name"] for task in prefect.tasks(run, 6)) == [
             "analyse field 1 of 3",
             "analyse field 2 of 3",
             "analyse field 3 of 3",
@@ -72,13 +78,19 @@ def test_pictures_are_served_by_ids_that_cannot_be_guessed(service: RunningServi
     prefect = Prefect(service.prefect_port)
     run = prefect.ended_run_of(service.id_of("PICTURES"))
     (image,) = [artifact for artifact in prefect.artifacts(run) if artifact["type"] == "image"]
-    shown = httpx.get(image["data"], trust_env=False)
+    shown = httpx.get(image["data"], trust_env=False, timeout=PATIENCE_SECONDS)
     assert (shown.status_code, shown.headers["content-type"]) == (200, "image/jpeg")
     assert shown.content.startswith(b"\xff\xd8")
     assert httpx.get(image["data"][:-1] + "x", trust_env=False).status_code == 404
-    ready = httpx.get(f"http://127.0.0.1:{service.http_port}/readyz", trust_env=False)
-    assert ready.status_code == 200
-    assert ready.json()["ready"]
+    said = httpx.Response(503)
+
+    def is_ready() -> bool:
+        nonlocal said
+        said = httpx.get(f"http://127.0.0.1:{service.http_port}/readyz", trust_env=False, timeout=PATIENCE_SECONDS)
+        return said.status_code == 200
+
+    wait_for(is_ready, PATIENCE_SECONDS, what="readiness", every_s=0.2)
+    assert said.json()["ready"]
 
 
 def test_hostile_files_are_put_aside_with_a_reason_and_the_rest_goes_on(service: RunningService) -> None:
@@ -129,11 +141,17 @@ def test_a_file_that_is_still_written_is_waited_for(service: RunningService) -> 
     growing = folder / "slow.png"
     growing.write_bytes(content[:100])
     (folder / "case.json").write_text('{"patient": {"id": "P40", "issuer": "HOSP"}, "expected_fields": 1}')
-    for end in range(100, len(content), len(content) // 12):  # longer in all than a file must be still
+    writes, seen = [time.monotonic()], []
+    for end in range(100, len(content), len(content) // 24):  # longer in all than a file must be still
         growing.write_bytes(content[:end])
-        assert service.case_of("SLOW") is None
-        time.sleep(0.1)  # the pace of the writer
+        writes.append(time.monotonic())
+        seen.append(service.case_of("SLOW"))
+        time.sleep(0.05)  # the pace of the writer
     growing.write_bytes(content)
+    writes.append(time.monotonic())
+    if max(after - before for before, after in pairwise(writes)) >= STABLE_SECONDS:
+        pytest.skip("this machine held the writer up for so long that the file was still")
+    assert set(seen) == {None}
     service.wait_delivered(before + 1)
     (field,) = service.read(lambda work: work.fields.of_case(service.id_of("SLOW")))
     assert field.size_bytes == len(content)
@@ -142,9 +160,11 @@ def test_a_file_that_is_still_written_is_waited_for(service: RunningService) -> 
 def test_a_case_without_a_patient_is_held_until_a_manifest_names_one(service: RunningService) -> None:
     before = service.delivered()
     folder = service.drop("NOBODY", case_files(50, 1))
-    wait_for(lambda: service.case_of("NOBODY"), 30, what="the case")
+    wait_for(lambda: service.case_of("NOBODY"), PATIENCE_SECONDS, what="the case")
     case_id = service.id_of("NOBODY")
-    held = wait_for(lambda: service.read(lambda work: work.cases.get(case_id)).hold_reasons, 30, what="the hold")
+    held = wait_for(
+        lambda: service.read(lambda work: work.cases.get(case_id)).hold_reasons, PATIENCE_SECONDS, what="the hold"
+    )
     assert held == (HoldReason.NO_PATIENT,)
     folder.mkdir(exist_ok=True)
     (folder / "case.json").write_text('{"patient": {"id": "P50", "issuer": "HOSP"}}')
@@ -191,7 +211,7 @@ def test_no_personal_data_leaves_the_tables_meant_for_it(service: RunningService
     service.wait_delivered(before + 1)
     prefect = Prefect(service.prefect_port)
     run = prefect.ended_run_of(service.id_of("CanaryAccession"))
-    wait_for(lambda: len(prefect.tasks(run)) >= 4, 30, what="the tasks of the run")
+    prefect.tasks(run, 4)
 
     places = ("prefect", "logs", "store", "quarantine", "pictures")
     contents = contents_below([service.data / place for place in places])
@@ -203,13 +223,14 @@ def test_no_personal_data_leaves_the_tables_meant_for_it(service: RunningService
     ]
     assert leaks == []
     assert named == []
-    assert canaries[2] in (service.data / "sphero.db").read_bytes() + (service.data / "sphero.db-wal").read_bytes()
+    identity = service.read(lambda work: work.identities.get(service.id_of("CanaryAccession")))
+    assert identity.family == "CanaryFamily"
 
 
 def test_a_stop_is_quick_and_leaves_nothing_running(service: RunningService) -> None:
     """Runs last: the service is gone afterwards."""
     assert len(service.processes()) == 3
-    assert service.stop() < 10
+    assert service.stop() < STOP_SECONDS
     assert service.processes() == []
     assert service.read(lambda work: work.cases.list([CaseState.COMPLETE])) == ()
     assert list((service.data / "store" / ".partial").iterdir()) == []

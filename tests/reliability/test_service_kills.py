@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 
-from db.states import CaseState, FieldState
-from db.views import MessageView
-from tests.running import Prefect, RunningService, ThirdPartyLis, audit_is_intact, case_files, manifest
+from db.states import CaseState, FieldState, MessageState
+from db.views import CaseView, MessageView
+from tests.running import (
+    PATIENCE_SECONDS,
+    Prefect,
+    RunningService,
+    ThirdPartyLis,
+    audit_is_intact,
+    case_files,
+    manifest,
+    picture_that_waits,
+)
 from tests.support import free_port, wait_for
+
+pytestmark = pytest.mark.timeout(600)  # the service begins in 10 s, or in a minute on a busy machine
 
 CASES = 5
 FIELDS = 4
@@ -20,112 +30,152 @@ Moment = Callable[[RunningService, ThirdPartyLis], object]
 
 
 def taking_files(service: RunningService, lis: ThirdPartyLis) -> object:
-    return len(list((service.data / "store").glob("??/*"))) >= 3
+    return sum(case.fields for case in cases_of(service, "taking_files")) >= 3
 
 
 def analysing(service: RunningService, lis: ThirdPartyLis) -> object:
-    events = service.read(lambda work: [event.action for event in work.audit.list(limit=10_000)])
-    return events.count("field analysed") >= 3
+    return sum(case.fields_analysed for case in cases_of(service, "analysing")) >= 3
 
 
 def some_delivered(service: RunningService, lis: ThirdPartyLis) -> object:
-    return len(lis.received) >= 2
+    return len([name for name in lis.accessions() if name.startswith("some_delivered-")]) >= 2
 
 
-@pytest.fixture
-def killed_while_sending(tmp_path: Path) -> Iterator[tuple[RunningService, ThirdPartyLis]]:
-    """Kill the service when the LIS has the first message and has not answered yet."""
-    port, dead = free_port(), threading.Event()
-    service = RunningService(tmp_path, port, field_seconds=0.1)
-
-    def on_message(_: bytes) -> None:
-        if not dead.is_set():
-            dead.set()
-            service.kill()
-
-    with ThirdPartyLis(port, on_message) as lis, service:
-        service.start()
-        drop_cases(service)
-        assert dead.wait(60)
-        yield service, lis
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
+    """One service, killed and started again by every test; at first its LIS is down."""
+    with RunningService(tmp_path_factory.mktemp("service"), free_port(), field_seconds=0.1) as running:
+        running.start()
+        yield running
 
 
-def drop_cases(service: RunningService) -> None:
-    for number in range(CASES):
-        service.drop(f"KILL-{number}", case_files(number, FIELDS), manifest(f"P{number}", FIELDS))
+@pytest.fixture(scope="module")
+def lis(service: RunningService) -> Iterator[ThirdPartyLis]:
+    """From the first test that asks for it the LIS is up."""
+    with ThirdPartyLis(service.lis_port) as running:
+        yield running
+
+
+def test_lis_down_at_the_start_and_up_later_gets_everything(
+    service: RunningService, request: pytest.FixtureRequest
+) -> None:
+    drop_cases(service, "down")
+    prefect = Prefect(service.prefect_port)
+
+    def are_reported() -> bool:
+        return [case.state for case in cases_of(service, "down")] == [CaseState.REPORTED] * CASES
+
+    wait_for(are_reported, PATIENCE_SECONDS, what="the reports", every_s=0.1)
+    # As long as a case's own run is under way it may deliver; what lies in the queue afterwards is another run's work.
+    ended = [prefect.ended_run_of(case.case_id)["state_name"] for case in cases_of(service, "down")]
+    assert ended == ["Waiting"] * CASES
+    assert service.delivered() == 0
+    lis = request.getfixturevalue("lis")
+    check_everything_is_delivered(service, lis, "down")
+    attempts = {message.attempts for message in messages_of(service, "down")}
+    assert attempts == {1}, "a refused connection spends no attempt"
+    (run,) = wait_for(
+        lambda: [run for run in prefect.runs("deliver") if run["end_time"]],
+        PATIENCE_SECONDS,
+        what="the run that delivered",
+        every_s=0.1,
+    )
+    assert run["state_type"] == "COMPLETED"
+    assert [artifact["type"] for artifact in prefect.artifacts(run)] == ["table"]
 
 
 @pytest.mark.parametrize("moment", [taking_files, analysing, some_delivered])
-def test_killed_in_the_middle_every_case_is_delivered(tmp_path: Path, moment: Moment) -> None:
-    with ThirdPartyLis(free_port()) as lis, RunningService(tmp_path, lis.port, field_seconds=0.1) as service:
-        service.start()
-        drop_cases(service)
-        wait_for(lambda: moment(service, lis), 60, what="the moment", every_s=0.005)
-        service.kill()
-        assert service.delivered() < CASES, "killed too late: nothing was in the middle"
-        service.start()
-        check_everything_is_delivered(service, lis)
-
-
-def test_killed_while_sending_the_same_bytes_go_out_again(
-    killed_while_sending: tuple[RunningService, ThirdPartyLis],
+def test_killed_in_the_middle_every_case_is_delivered(
+    service: RunningService, lis: ThirdPartyLis, moment: Moment
 ) -> None:
-    service, lis = killed_while_sending
+    name = moment.__name__
+    service.shut_gate()
+    drop_cases(service, name)
+    wait_for(lambda: moment(service, lis), PATIENCE_SECONDS, what="the moment", every_s=0.005)
+    service.kill()
+    states = [message.state for message in messages_of(service, name)]
+    assert len(states) < CASES, "killed too late: nothing was in the middle"
+    service.open_gate()
     service.start()
-    check_everything_is_delivered(service, lis)
-    assert max(len(repeats) for repeats in lis.by_control_id().values()) == 2
+    check_everything_is_delivered(service, lis, name)
 
 
-def test_lis_down_at_the_start_and_up_later_gets_everything(tmp_path: Path) -> None:
-    port = free_port()
-    with RunningService(tmp_path, port) as service:
-        service.start()
-        drop_cases(service)
-        reported = (CaseState.REPORTED,)
-        wait_for(lambda: len(service.read(lambda work: work.cases.list(reported))) == CASES, 60, what="the reports")
-        assert service.delivered() == 0
-        with ThirdPartyLis(port) as lis:
-            check_everything_is_delivered(service, lis)
-            assert lis.by_control_id().keys() == {message.control_id for message in messages_of(service)}
-            assert {message.attempts for message in messages_of(service)} == {1}, (
-                "a refused connection spends no attempt"
-            )
-        prefect = Prefect(service.prefect_port)
-        (run,) = wait_for(
-            lambda: [r for r in prefect.runs("deliver") if r["end_time"]], 30, what="the run that delivered"
-        )
-        assert run["state_type"] == "COMPLETED"
-        assert [artifact["type"] for artifact in prefect.artifacts(run)] == ["table"]
+def test_killed_while_sending_the_same_bytes_go_out_again(service: RunningService, lis: ThirdPartyLis) -> None:
+    """Killed when the LIS has the first message and has not answered yet."""
+    dead = threading.Event()
+
+    def kill(_: bytes) -> None:
+        lis.on_message = None
+        service.kill()
+        dead.set()
+
+    lis.on_message = kill
+    drop_cases(service, "sending")
+    assert dead.wait(PATIENCE_SECONDS)
+    service.start()
+    check_everything_is_delivered(service, lis, "sending")
+    repeats = [lis.by_control_id()[message.control_id] for message in messages_of(service, "sending")]
+    assert sorted(map(len, repeats)) == [1] * (CASES - 1) + [2]
 
 
-def check_everything_is_delivered(service: RunningService, lis: ThirdPartyLis) -> None:
-    service.wait_delivered(CASES, 90)
-    assert set(lis.accessions()) == {f"KILL-{number}" for number in range(CASES)}
-    repeats = lis.by_control_id()
-    assert len(repeats) == CASES
-    assert all(len(set(bodies)) == 1 for bodies in repeats.values()), "a repeat differs from its first sending"
-    assert {message.control_id: message.body for message in messages_of(service)} == {
-        control_id: bodies[0] for control_id, bodies in repeats.items()
-    }
-    cases = service.read(lambda work: work.cases.list())
+def drop_cases(service: RunningService, name: str) -> None:
+    """Drop the cases of a test; the last field of the last one waits for the gate."""
+    known = len(service.read(lambda work: work.cases.list()))
+    for number, accession in enumerate(accessions(name)):
+        files = case_files(known + number, FIELDS)
+        if number == CASES - 1:
+            files[f"field-{FIELDS - 1}.png"] = picture_that_waits(known + number)
+        service.drop(accession, files, manifest(f"P{known + number}", FIELDS))
+
+
+def check_everything_is_delivered(service: RunningService, lis: ThirdPartyLis, name: str) -> None:
+    wait_for(
+        lambda: [message.state for message in messages_of(service, name)] == [MessageState.DELIVERED] * CASES,
+        PATIENCE_SECONDS,
+        what="the deliveries",
+        every_s=0.1,
+    )
+    assert set(accessions(name)) <= set(lis.accessions())
+    received = lis.by_control_id()
+    for message in messages_of(service, name):
+        assert set(received[message.control_id]) == {message.body}, "a repeat differs from what was frozen"
+    assert set(received) == {message.control_id for message in service.read(lambda work: work.outbox.list())}
+    cases = cases_of(service, name)
     assert [case.state for case in cases] == [CaseState.REPORTED] * CASES
     with service.database.reading() as work:
         fields = [field.state for case in cases for field in work.fields.of_case(case.case_id)]
     assert fields == [FieldState.ANALYSED] * CASES * FIELDS
     assert audit_is_intact(service)
     assert not list((service.data / "store" / ".partial").iterdir())
-    check_runs(service, [case.case_id for case in cases])
+    check_runs(service, cases)
 
 
-def check_runs(service: RunningService, case_ids: list[str]) -> None:
+def check_runs(service: RunningService, cases: list[CaseView]) -> None:
     """One run a case, all ended; nothing that was killed still shows as running."""
     prefect = Prefect(service.prefect_port)
-    for case_id in case_ids:
-        assert prefect.ended_run_of(case_id)["state_type"] == "COMPLETED"
-    assert len(prefect.runs("process-case")) == len(case_ids)
-    assert sum(run["state_type"] == "RUNNING" for run in prefect.runs("watch-folder")) == 1
+    for case in cases:
+        assert prefect.ended_run_of(case.case_id)["state_type"] == "COMPLETED"
+    assert len(prefect.runs("process-case")) == len(service.read(lambda work: work.cases.list()))
+    wait_for(
+        lambda: [run["state_type"] for run in prefect.runs("watch-folder")].count("RUNNING") == 1,
+        PATIENCE_SECONDS,
+        what="the one run that watches the folder",
+        every_s=0.1,
+    )
 
 
-def messages_of(service: RunningService) -> tuple[MessageView, ...]:
-    found: tuple[MessageView, ...] = service.read(lambda work: work.outbox.list())
-    return found
+def accessions(name: str) -> list[str]:
+    return [f"{name}-{number}" for number in range(CASES)]
+
+
+def cases_of(service: RunningService, name: str) -> list[CaseView]:
+    """Those of the cases of a test that are known."""
+    with service.database.reading() as work:
+        ids = [work.identities.find(accession) for accession in accessions(name)]
+        return [work.cases.get(case_id) for case_id in ids if case_id is not None]
+
+
+def messages_of(service: RunningService, name: str) -> list[MessageView]:
+    with service.database.reading() as work:
+        ids = [work.identities.find(accession) for accession in accessions(name)]
+        return [message for case_id in ids if case_id is not None for message in work.outbox.of_case(case_id)]

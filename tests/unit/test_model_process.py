@@ -71,7 +71,7 @@ def test_an_image_that_cannot_be_read_is_refused_and_the_next_one_goes_on(tmp_pa
 
 @pytest.mark.parametrize("colour", [CRASHES, HANGS], ids=["crashes", "hangs"])
 def test_only_the_image_that_ends_the_process_is_given_up(tmp_path: Path, colour: tuple[int, int, int]) -> None:
-    with running(silence_seconds=1.0) as process:
+    with running(silence_seconds=3.0 if colour == HANGS else 60.0) as process:
         first = process.wait_ready(60)
         futures = [process.analyse(picture(tmp_path, str(number)), 40.0) for number in range(2)]
         fatal = process.analyse(picture(tmp_path, "fatal", colour), 40.0)
