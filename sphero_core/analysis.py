@@ -212,9 +212,14 @@ def _paste(candidate: Found, decision: tuple[CellClass, float, float], image: Fi
 
 def _largest_piece(mask: NDArray[np.bool_]) -> tuple[int, int, NDArray[np.bool_]] | None:
     """The largest connected piece of a mask, tightly cropped, with its offset ``x, y``."""
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=4)
-    if count < 2:
+    bits = mask.view(np.uint8)
+    outlines, _ = cv2.findContours(bits, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    if not outlines:
         return None
+    if len(outlines) == 1:  # nearly always, and some ten times faster than labelling every pixel
+        x, y, w, h = cv2.boundingRect(outlines[0])
+        return x, y, np.ascontiguousarray(mask[y : y + h, x : x + w])
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(bits, connectivity=8)
     largest = 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))
     x, y, w, h = (int(v) for v in stats[largest, :4])
     return x, y, np.ascontiguousarray(labels[y : y + h, x : x + w] == largest)
