@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import fields
 from datetime import datetime
 
 from sqlalchemy import func, insert, select, update
@@ -22,6 +22,7 @@ from db.views import AuditEvent, AuditHead, AuditVerdict
 GENESIS = "0" * 64
 """The hash before the first event."""
 
+COLUMNS = tuple(field.name for field in fields(AuditEvent))
 BATCH = 1000
 MOST_PROBLEMS = 100
 
@@ -85,7 +86,7 @@ class AuditLog:
             sequence += 1
             link = (sequence, event.at, self._context.actor, event.action, event.case_id, event.detail, previous)
             previous = event_hash(*link)
-            rows.append(asdict(AuditEvent(*link, hash=previous)))
+            rows.append(dict(zip(COLUMNS, (*link, previous), strict=True)))
         self._session.execute(insert(AuditRow), rows)
         self._session.execute(update(AuditHeadRow).values(sequence=sequence, hash=previous))
         events.clear()

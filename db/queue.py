@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BindParameter, Select, and_, bindparam, or_, select
+from sqlalchemy import BindParameter, ColumnElement, and_, bindparam, or_, select
 from sqlalchemy.orm import aliased
 
 from db.schema import UNFINISHED, Message
@@ -15,8 +15,8 @@ from db.views import MessageView
 DUE = (MessageState.WAITING, MessageState.RETRY, MessageState.UNKNOWN)
 
 
-def next_due(destination: str, now: datetime) -> Select[Message]:
-    """Return the query for the first message that is due at a destination and has none before it in its order key.
+def is_due(destination: str, now: datetime) -> ColumnElement[bool]:
+    """Return the condition under which a message may leave now: it is due and has none before it in its order key.
 
     One whose sender let the lease run out is due as well.
     """
@@ -35,12 +35,7 @@ def next_due(destination: str, now: datetime) -> Select[Message]:
         )
         .exists()
     )
-    return (
-        select(Message)
-        .where(UNFINISHED, Message.destination == destination, or_(planned, abandoned), ~held_back)
-        .order_by(Message.position)
-        .limit(1)
-    )
+    return and_(UNFINISHED, Message.destination == destination, or_(planned, abandoned), ~held_back)
 
 
 def message_view(row: Message) -> MessageView:
@@ -51,6 +46,8 @@ def message_view(row: Message) -> MessageView:
         case_id=row.case_id,
         revision=row.revision,
         destination=row.destination,
+        edition=row.edition,
+        supersedes=row.supersedes,
         order_key=row.order_key,
         control_id=row.control_id,
         body=row.body,
@@ -63,6 +60,8 @@ def message_view(row: Message) -> MessageView:
         reason=row.reason,
         ack_code=row.ack_code,
         ack=row.ack,
+        ack_seconds=row.ack_seconds,
+        batch=row.batch,
         created_at=row.created_at,
         delivered_at=row.delivered_at,
     )

@@ -28,6 +28,9 @@ from sphero_core.types import CellClass
 UNFINISHED = text("state NOT IN ('delivered', 'skipped')")
 """The messages that the queue has to look at; the indexes hold no others."""
 
+BATCHED = text("batch IS NOT NULL")
+"""The messages that left in a file together with others."""
+
 
 class Base(DeclarativeBase):
     """Base of all tables; constraints have names, so that a migration can drop them."""
@@ -286,13 +289,19 @@ class Picture(Base):
 
 
 class Message(Base):
-    """One outbound message; a trigger refuses to change its bytes, hash, control id or place."""
+    """One outbound message; a trigger refuses to change its bytes, hash, control id or place.
+
+    `edition` counts from 1 the messages that tell one version of a case to one destination: a person who corrects a
+    refused message makes the next edition, which `supersedes` it. `batch` numbers the files of a destination that takes
+    several messages in one file.
+    """
 
     __tablename__ = "messages"
     __table_args__ = (
         UniqueConstraint("message_id"),
         UniqueConstraint("control_id"),
-        UniqueConstraint("case_id", "revision", "destination"),
+        UniqueConstraint("case_id", "revision", "destination", "edition"),
+        UniqueConstraint("supersedes"),
         Index(
             "ix_messages_queue",
             "destination",
@@ -308,6 +317,13 @@ class Message(Base):
             sqlite_where=UNFINISHED,
             postgresql_where=UNFINISHED,
         ),
+        Index(
+            "ix_messages_batch",
+            "destination",
+            "batch",
+            sqlite_where=BATCHED,
+            postgresql_where=BATCHED,
+        ),
         {"sqlite_autoincrement": True},
     )
 
@@ -316,6 +332,8 @@ class Message(Base):
     case_id: Mapped[str] = mapped_column(ForeignKey("cases.case_id"))
     revision: Mapped[int]
     destination: Mapped[str]
+    edition: Mapped[int]
+    supersedes: Mapped[str | None] = mapped_column(String(36))
     order_key: Mapped[str]
     control_id: Mapped[str]
     body: Mapped[bytes]
@@ -328,6 +346,8 @@ class Message(Base):
     reason: Mapped[str | None]
     ack_code: Mapped[str | None]
     ack: Mapped[bytes | None]
+    ack_seconds: Mapped[float | None]
+    batch: Mapped[int | None] = mapped_column(BigInteger)
     created_at: Mapped[datetime]
     delivered_at: Mapped[datetime | None]
 

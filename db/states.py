@@ -113,6 +113,7 @@ MESSAGE_MOVES: Mapping[tuple[MessageState, MessageState], str] = {
     (_SENT.WAITING, _SENT.SENDING): "a sender has taken it",
     (_SENT.WAITING, _SENT.PARKED): "its bytes are not those that were frozen, or its attempts are spent",
     (_SENT.WAITING, _SENT.SKIPPED): "a person skipped it",
+    (_SENT.SENDING, _SENT.WAITING): "it was given back without having been sent",
     (_SENT.SENDING, _SENT.DELIVERED): "the receiver accepted it",
     (_SENT.SENDING, _SENT.RETRY): "it did not arrive, or is to be tried again",
     (_SENT.SENDING, _SENT.UNKNOWN): "no valid answer came: the same bytes go out again",

@@ -253,6 +253,10 @@ class MessageView:
     ----------
     position : int
         Place in the queue; within an order key messages leave by it.
+    edition : int
+        From 1; a person who corrects a refused message makes the next one.
+    supersedes : str or None
+        Id of the message that this one was made from.
     attempts : int
         Attempts spent.
     next_attempt_at : datetime or None
@@ -261,6 +265,10 @@ class MessageView:
         Of the last failure, parking or skipping.
     ack_code : str or None
         MSA-1 of the answer.
+    ack_seconds : float or None
+        How long the attempt took that led to the answer.
+    batch : int or None
+        Number of the file in which it left together with others.
     """
 
     message_id: str
@@ -268,6 +276,8 @@ class MessageView:
     case_id: str
     revision: int
     destination: str
+    edition: int
+    supersedes: str | None
     order_key: str
     control_id: str
     body: bytes = field(repr=False)
@@ -280,6 +290,8 @@ class MessageView:
     reason: str | None
     ack_code: str | None
     ack: bytes | None = field(repr=False)
+    ack_seconds: float | None
+    batch: int | None
     created_at: datetime
     delivered_at: datetime | None
 
@@ -290,6 +302,57 @@ class OutboxSummary:
 
     counts: Mapping[MessageState, int]
     oldest_unsent_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """How many messages may leave now, and since when the first of them waits."""
+
+    count: int
+    since: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class AckLatency:
+    """How long a destination took to answer, in seconds, over its latest answers.
+
+    Attributes
+    ----------
+    count : int
+        Answers that were looked at.
+    median, p95, longest : float
+    """
+
+    count: int
+    median: float
+    p95: float
+    longest: float
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxMeasures:
+    """What is worth watching about one destination.
+
+    Attributes
+    ----------
+    depth : int
+        Messages that will leave by themselves.
+    parked : int
+        Messages that a person must look at.
+    unknown : int
+        Of `depth`: sent, without an answer that says what became of them.
+    oldest_unsent_at : datetime or None
+        Since when the oldest waits, parked ones included.
+    latency : AckLatency or None
+        None before the first answer.
+    """
+
+    destination: str
+    depth: int
+    parked: int
+    unknown: int
+    oldest_unsent_at: datetime | None
+    latency: AckLatency | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from flows.places import Places
 from flows.release import Release
 from flows.services import Services
 from flows.settings import Destination, ListenerSettings, Settings, TlsSection
+from flows.transports import MllpTransport
 from integrations.folder.memory import FileMemory
 from integrations.folder.scanner import Scanner
 from integrations.folder.staging import Staging
@@ -157,7 +158,7 @@ def make_senders(
         senders[destination.name] = Sender(
             name=destination.name,
             database=database,
-            client=client,
+            transport=MllpTransport(client),
             policy=policy,
             owner=owner,
             lease_seconds=client.endpoint.longest + destination.gap_seconds + LEASE_MARGIN,

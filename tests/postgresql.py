@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -56,11 +57,12 @@ def unprivileged_user() -> str | None:
 class PostgresqlServer:
     """One server in a temporary folder; `stop` (or leaving the context) removes it.
 
-    The server process receives SIGINT when the thread that started it dies, so that a killed test run leaves none.
+    `settings` go before those of the tests. The server process receives SIGINT when the thread that started it dies, so that a killed test run leaves none.
     """
 
-    def __init__(self, binaries: Path) -> None:
+    def __init__(self, binaries: Path, *, settings: Mapping[str, str] | None = None) -> None:
         self._binaries = binaries
+        self._settings = {**SETTINGS, **(settings or {})}
         self._account = unprivileged_user()
         self._root = Path(tempfile.mkdtemp(prefix="sphero-postgresql-"))
         self._data = self._root / "data"
@@ -109,7 +111,7 @@ class PostgresqlServer:
     def start(self) -> None:
         """Start the server (again, on the same port, after `kill`) and wait until it answers."""
         self.port = self.port or free_port()
-        settings = {**SETTINGS, "listen_addresses": "127.0.0.1", "unix_socket_directories": str(self._root)}
+        settings = {**self._settings, "listen_addresses": "127.0.0.1", "unix_socket_directories": str(self._root)}
         command = [str(self._binaries / "postgres"), "-D", str(self._data), "-p", str(self.port)]
         for key, value in settings.items():
             command += ["-c", f"{key}={value}"]

@@ -7,6 +7,7 @@ import sys
 from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy import create_engine, delete, text, update
@@ -15,15 +16,21 @@ from db.errors import ConstraintBroken, IllegalMove, NotFound
 from db.schema import Message
 from db.session import Database
 from db.states import MessageState
-from db.views import MessageView
+from db.views import AckLatency, Due, MessageView
 from tests.database_examples import ManualClock, accept, enqueue, queued_cases
 
 SENDERS = 4
 
 
-def claim(database: Database, owner: str = "s", **options: int) -> MessageView | None:
+def claim_all(database: Database, owner: str = "s", **options: Any) -> tuple[MessageView, ...]:
     with database.transaction(owner) as work:
         return work.outbox.claim_due("LIS", owner, 60, **options)
+
+
+def claim(database: Database, owner: str = "s", **options: Any) -> MessageView | None:
+    """Take one message; those that were parked meanwhile are left out."""
+    taken = [message for message in claim_all(database, owner, **options) if message.state is MessageState.SENDING]
+    return taken[0] if taken else None
 
 
 def deliver(database: Database, message: MessageView, owner: str = "s") -> None:
@@ -59,7 +66,7 @@ def test_a_message_is_frozen_once(database: Database) -> None:
     assert "MSH" not in repr(first)
 
 
-@pytest.mark.parametrize("column", ["body", "sha256", "control_id", "order_key", "position", "case_id"])
+@pytest.mark.parametrize("column", ["body", "sha256", "control_id", "order_key", "position", "edition", "supersedes"])
 def test_the_database_refuses_to_change_what_is_frozen(database: Database, column: str) -> None:
     queued_cases(database, 1)
     for change in (update(Message).values({column: Message.__table__.c[column]}), delete(Message)):
@@ -114,7 +121,7 @@ def test_retry_waits_for_its_time_and_holds_back_its_case(database: Database, cl
     with database.transaction("s") as work:
         assert work.outbox.retry(message.message_id, "s", at=at, reason="refused", spends_attempt=False)
         assert not work.outbox.retry(message.message_id, "s", at=at, reason="refused", spends_attempt=False)
-        assert work.outbox.next_due_at("LIS") == clock.now  # the second one waits, though held back
+        assert work.outbox.due("LIS") == Due(0, None), "the second one waits, held back by the first"
     clock.advance(29.999)
     assert claim(database) is None
     clock.advance(0.001)
@@ -155,7 +162,6 @@ def test_a_lost_lease_leads_to_the_same_bytes_again(database: Database, clock: M
     with database.transaction("dead") as work:
         clock.advance(59)
         assert work.outbox.renew(lost.message_id, "dead", 60)
-        assert work.outbox.next_due_at("LIS") == clock.now + timedelta(seconds=60)
         clock.advance(60)
     again = claim(database, "s")
     assert again is not None
@@ -237,12 +243,15 @@ from db.session import Database
 database = Database(sys.argv[1])
 while True:
     with database.transaction(sys.argv[2]) as work:
-        message = work.outbox.claim_due("LIS", sys.argv[2], 60)
-    if message is None:
+        messages = work.outbox.claim_due("LIS", sys.argv[2], 60, most=3)
+    if not messages:
         break
-    print(message.position, flush=True)
+    for message in messages:
+        print(message.position, flush=True)
     with database.transaction(sys.argv[2]) as work:
-        work.outbox.delivered(message.message_id, sys.argv[2], ack_code="AA", ack=b"")
+        work.outbox.lock([message.message_id for message in messages])
+        for message in messages:
+            work.outbox.delivered(message.message_id, sys.argv[2], ack_code="AA", ack=b"")
 """
 
 
@@ -258,3 +267,118 @@ def test_senders_in_several_processes_share_the_queue(database: Database, databa
     with database.reading() as work:
         assert work.outbox.summary().counts[MessageState.DELIVERED] == 40
         assert work.audit.verify().intact
+
+
+def test_several_are_taken_at_once_each_the_first_of_its_case(database: Database) -> None:
+    first, second = queued_cases(database, 2, revisions=2)
+    taken = claim_all(database, most=50)
+    assert [(each.case_id, each.revision) for each in taken] == [(first, 1), (second, 1)]
+    assert {each.state for each in taken} == {MessageState.SENDING}
+    assert claim_all(database, "other", most=50) == ()
+    with database.transaction("s") as work:
+        work.outbox.lock([each.message_id for each in taken])
+        assert work.outbox.delivered(taken[0].message_id, "s", ack_code="AA", ack=b"", seconds=0.25)
+        assert work.outbox.give_back(taken[1].message_id, "s", reason="not sent")
+        assert not work.outbox.give_back(taken[1].message_id, "s", reason="not sent")
+        assert work.outbox.get(taken[0].message_id).state is MessageState.DELIVERED
+    again = claim_all(database, most=50)
+    assert [(each.case_id, each.revision, each.attempts) for each in again] == [(second, 1, 0), (first, 2, 0)]
+
+
+def test_what_was_tried_before_is_taken_alone(database: Database, clock: ManualClock) -> None:
+    queued_cases(database, 4)
+    assert len(claim_all(database, "dead", most=3)) == 3
+    clock.advance(61)
+    taken = [claim_all(database, most=50) for _ in range(4)]
+    assert [[each.attempts for each in some] for some in taken] == [[1], [1], [1], [0]]
+
+
+def test_large_messages_are_taken_in_smaller_numbers(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    queued_cases(database, 5)
+    size = len(claim_all(database, most=1)[0].body)
+    monkeypatch.setattr("db.deliveries.CLAIM_BYTES", 2 * size)
+    assert len(claim_all(database, most=50)) == 2
+    monkeypatch.setattr("db.deliveries.CLAIM_BYTES", size - 1)
+    assert len(claim_all(database, most=50)) == 1
+
+
+def test_attempts_spent_by_crashes_park_and_are_told(database: Database, clock: ManualClock) -> None:
+    queued_cases(database, 1)
+    for _ in range(2):
+        assert claim(database, "dead", max_attempts=2) is not None
+        clock.advance(61)
+    (parked,) = claim_all(database, max_attempts=2)
+    assert (parked.state, parked.reason) == (MessageState.PARKED, "2 attempts without success")
+
+
+def test_a_file_is_filled_again_with_the_same_messages(database: Database, clock: ManualClock) -> None:
+    queued_cases(database, 3)
+    first = claim_all(database, "dead", most=2, in_one_file=True)
+    second = claim_all(database, "s", most=2, in_one_file=True)
+    assert [[each.batch for each in some] for some in (first, second)] == [[1, 1], [2]]
+    clock.advance(61)
+    again = claim_all(database, most=1, in_one_file=True)
+    assert [(each.message_id, each.batch, each.attempts) for each in again] == [
+        (each.message_id, 1, 1) for each in first
+    ]
+    with database.transaction("s") as work:
+        for each in again:
+            assert work.outbox.give_back(each.message_id, "s", reason="the folder is away")
+        assert [work.outbox.get(each.message_id).batch for each in again] == [None, None]
+
+
+def test_a_corrected_message_supersedes_the_parked_one_and_keeps_its_history(database: Database) -> None:
+    (case_id,) = queued_cases(database, 1)
+    message = claim(database)
+    assert message is not None
+    with pytest.raises(IllegalMove, match="only a parked"), database.transaction("anna") as work:
+        work.outbox.supersede(message.message_id, control_id="NEW", body=b"corrected")
+    with database.transaction("s") as work:
+        work.outbox.park(message.message_id, "s", reason="answered AE", ack_code="AE", ack=b"MSA|AE")
+    for _ in range(2):
+        with database.transaction("anna") as work:
+            corrected = work.outbox.supersede(message.message_id, control_id="NEW", body=b"corrected")
+    assert (corrected.edition, corrected.supersedes) == (2, message.message_id)
+    with pytest.raises(IllegalMove, match="superseded by NEW"), database.transaction("anna") as work:
+        work.outbox.resend(message.message_id)
+    taken = claim(database)
+    assert taken is not None
+    assert (taken.body, taken.control_id) == (b"corrected", "NEW")
+    with database.reading() as work:
+        before = work.outbox.get(message.message_id)
+        events = [(each.actor, each.action) for each in work.audit.list(case_id)]
+        assert work.outbox.find("NEW").message_id == corrected.message_id
+    assert (before.state, before.body, before.ack) == (MessageState.SKIPPED, message.body, b"MSA|AE")
+    assert before.reason == "superseded by NEW"
+    assert events[-3:-1] == [("anna", "message skipped"), ("anna", "message queued")]
+
+
+def test_a_message_is_not_corrected_when_a_later_one_follows(database: Database) -> None:
+    queued_cases(database, 1, revisions=2)
+    message = claim(database)
+    assert message is not None
+    with database.transaction("s") as work:
+        work.outbox.park(message.message_id, "s", reason="answered AE")
+    with pytest.raises(IllegalMove, match="a later message"), database.transaction("anna") as work:
+        work.outbox.supersede(message.message_id, control_id="NEW", body=b"corrected")
+
+
+def test_lists_and_measures(database: Database, clock: ManualClock) -> None:
+    first, second, _ = queued_cases(database, 3)
+    started = clock.now
+    clock.advance(100)
+    with database.transaction("test") as work:
+        enqueue(work, first, revision=2)
+    one, two = claim_all(database, most=2)
+    with database.transaction("s") as work:
+        assert work.outbox.delivered(one.message_id, "s", ack_code="AA", ack=b"", seconds=0.5)
+        assert work.outbox.park(two.message_id, "s", reason="answered AE")
+        assert work.outbox.destinations() == ("LIS",)
+        measures = work.outbox.measures("LIS")
+        listed = work.outbox.list(MessageState.PARKED, destination="LIS", case_id=second)
+        old = work.outbox.list(queued_before=started + timedelta(seconds=1))
+    assert (measures.depth, measures.parked, measures.unknown) == (2, 1, 0)
+    assert measures.oldest_unsent_at == started
+    assert measures.latency == AckLatency(1, 0.5, 0.5, 0.5)
+    assert [each.message_id for each in listed] == [two.message_id]
+    assert len(old) == 3

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from db.errors import DatabaseUnavailable
+from db.outbox import MAX_ATTEMPTS
 from db.session import Database
 from db.states import MessageState
 from db.views import MessageView
-from flows.deliver import MAX_REJECTED, Backoff, Sender
-from integrations.hl7.ack import AckPolicy, control_id_of
+from flows.backoff import Backoff
+from flows.deliver import MOST_SILENT, Sender
+from flows.fates import MAX_REJECTED
+from flows.transports import MllpTransport, Transport
+from integrations.hl7.ack import AckCode, AckPolicy, Decision, control_id_of
 from integrations.hl7.faults import Fault
-from integrations.hl7.mllp import Endpoint, MllpClient
+from integrations.hl7.mllp import Delivery, Endpoint, MllpClient
 from integrations.hl7.simulator import LisSimulator
 from tests.hl7_examples import message
 from tests.support import free_port
@@ -37,7 +42,7 @@ class Outgoing:
         return Sender(
             name="lis",
             database=self.database,
-            client=MllpClient(Endpoint("lis", "127.0.0.1", port, 2, 2, 0.5)),
+            transport=MllpTransport(MllpClient(Endpoint("lis", "127.0.0.1", port, 2, 2, 0.5))),
             policy=AckPolicy(),
             owner="test/sender",
             lease_seconds=30,
@@ -46,6 +51,7 @@ class Outgoing:
             random=lambda: 1.0,
             pause=self.wait,
             backoff=Backoff(first=10, longest=100),
+            resend=Backoff(first=10, longest=100),
         )
 
     def _seconds(self) -> float:
@@ -185,3 +191,106 @@ def test_stopped_it_ends_after_the_message_it_is_at(tmp_path: Path) -> None:
         out.queue(1)
         out.queue(2)
         assert len(out.sender.drain()) == 1
+
+
+def test_a_destination_that_never_answers_is_left_alone_for_a_while(tmp_path: Path) -> None:
+    with LisSimulator(fault=Fault.CLOSE_AFTER_RECEIPT) as lis, outgoing(tmp_path, lis.port) as out:
+        for number in range(1, 7):
+            out.queue(number)
+        assert len(out.sender.drain()) == MOST_SILENT
+        assert out.sender.problem is not None
+        assert out.sender.drain() == ()
+        states = [(each.state, each.attempts) for each in out.messages()]
+        assert states == [(MessageState.UNKNOWN, 1)] * MOST_SILENT + [(MessageState.WAITING, 0)] * 3
+        lis.heal()
+        out.wait(10)
+        out.sender.drain()
+        assert {each.state for each in out.messages()} == {MessageState.DELIVERED}
+        assert out.sender.problem is None
+
+
+def test_a_destination_that_goes_away_costs_those_taken_with_others_nothing(tmp_path: Path) -> None:
+    with LisSimulator() as lis, outgoing(tmp_path, lis.port) as out:
+        out.sender._transport = SlowTransport(out.sender._transport, lambda: lis.close() if lis.messages else None)
+        for number in range(1, 5):
+            out.queue(number)
+        out.sender.drain()
+        first, second, *others = out.messages()
+        assert first.state is MessageState.DELIVERED
+        assert second.state is not MessageState.DELIVERED
+        assert [(each.state, each.attempts) for each in others] == [(MessageState.WAITING, 0)] * 2
+
+
+def test_an_answer_that_could_not_be_recorded_is_recorded_by_the_next_drain(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with LisSimulator() as lis, outgoing(tmp_path, lis.port) as out:
+        out.queue(1)
+        with monkeypatch.context() as patch:
+            patch.setattr("db.outbox.Outbox.delivered", _full_disk)
+            with pytest.raises(DatabaseUnavailable):
+                out.sender.drain()
+        assert out.messages()[0].state is MessageState.SENDING
+        (tried,) = out.sender.drain()
+        assert tried.state is MessageState.DELIVERED
+        assert len(lis.messages) == 1
+
+
+def _full_disk(*_: object, **__: object) -> bool:
+    raise DatabaseUnavailable("the disk is full")
+
+
+def test_leases_are_prolonged_while_a_slow_destination_answers(tmp_path: Path) -> None:
+    with LisSimulator() as lis, outgoing(tmp_path, lis.port) as out:
+        lis_takes = iter([15.0, 15.0, 15.0])
+        out.sender._transport = SlowTransport(out.sender._transport, lambda: out.wait(next(lis_takes)))
+        for number in range(1, 4):
+            out.queue(number)
+        assert [each.state for each in out.sender.drain()] == [MessageState.DELIVERED] * 3
+        assert len(lis.messages) == 3
+
+
+def test_parked_messages_are_told_in_the_log(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with LisSimulator(fault=Fault.AE) as lis, outgoing(tmp_path, lis.port) as out:
+        out.queue(1)
+        out.sender.drain()
+    told = [record for record in caplog.records if record.levelname == "WARNING"]
+    assert [record.getMessage() for record in told] == [
+        "message to lis is parked (answered AE): a person must look, see `sphero message list --state parked`"
+    ]
+
+
+def test_a_site_may_read_an_answer_differently(tmp_path: Path) -> None:
+    with LisSimulator(fault=Fault.AE) as lis, outgoing(tmp_path, lis.port) as out:
+        out.sender._recorder._policy = AckPolicy(overrides={AckCode.AE: Decision.DELIVERED})
+        out.queue(1)
+        (tried,) = out.sender.drain()
+        assert (tried.state, tried.ack_code) == (MessageState.DELIVERED, "AE")
+
+
+def test_attempts_without_a_valid_answer_end_in_parking(tmp_path: Path) -> None:
+    with LisSimulator(fault=Fault.GARBAGE) as lis, outgoing(tmp_path, lis.port) as out:
+        out.queue(1)
+        for _ in range(MAX_ATTEMPTS):
+            out.sender.drain()
+            out.wait(1000)
+        assert len(lis.messages) == MAX_ATTEMPTS
+        (parked,) = out.messages()
+        assert parked.state is MessageState.PARKED
+        assert parked.reason is not None
+        assert parked.reason.startswith(f"no valid answer to {MAX_ATTEMPTS} attempts; last: a garbled answer")
+
+
+class SlowTransport:
+    """Another transport, during whose attempts time passes."""
+
+    in_one_file = False
+
+    def __init__(self, inner: Transport, passes: Callable[[], object]) -> None:
+        self._inner = inner
+        self._passes = passes
+        self.probe, self.close = inner.probe, inner.close
+
+    def send(self, messages: Sequence[MessageView]) -> Delivery:
+        self._passes()
+        return self._inner.send(messages)

@@ -42,7 +42,7 @@ FIELD_GRID = """
 MESSAGE_GRID = """
               waiting sending delivered retry unknown parked skipped
     waiting      .       x        .       .      .       x      x
-    sending      .       .        x       x      x       x      .
+    sending      x       .        x       x      x       x      .
     delivered    x       .        .       .      .       .      .
     retry        .       x        x       .      .       x      x
     unknown      .       x        x       .      .       x      x
