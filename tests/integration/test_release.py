@@ -21,6 +21,7 @@ from flows.analyse import CaseWork
 from flows.deliver import Sender
 from flows.errors import CaseStopped
 from flows.release import Release
+from flows.transports import MllpTransport
 from integrations.hl7.ack import AckPolicy
 from integrations.hl7.escape import Charset
 from integrations.hl7.mllp import Endpoint, MllpClient
@@ -72,7 +73,7 @@ class Laboratory:
         sender = Sender(
             name="lis",
             database=self.database,
-            client=client,
+            transport=MllpTransport(client),
             policy=AckPolicy(),
             owner="test/sender",
             lease_seconds=30,
