@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -33,28 +34,65 @@ def list_messages(
 
 @app.command("show")
 def show_message(
-    message: Annotated[str, typer.Argument(help="The message's id or its control id.")],
+    message: Annotated[str, typer.Argument(help="The message's id or control id, or a file that holds messages.")],
+    raw: Annotated[bool, typer.Option("--raw", help="The text as it is sent, one segment a line.")] = False,
+    components: Annotated[bool, typer.Option("--components", help="Each component on its own line.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show one message with its text and the answer. Both name the patient."""
+    """Show one message and the answer, each field with its name. Both name the patient."""
+    from flows.cli.message_view import show
+
+    if Path(message).is_file():
+        show_file(Path(message), raw=raw, components=components, as_json=as_json)
+        return
+    view = _find(message)
+    if as_json:
+        print_json({**_row(view), "sha256": view.sha256, **_texts(view)})
+        return
+    print_facts({**_row(view), "sha256": view.sha256})
+    print()
+    show(view.body, raw=raw, components=components)
+    if view.ack:
+        print("\nanswer")
+        show(view.ack, raw=raw, components=components)
+
+
+def show_file(file: Path, *, raw: bool, components: bool, as_json: bool) -> None:
+    """Show the messages in a file; ends with a line where it holds none."""
+    from flows.cli.message_view import as_data, show
+    from integrations.hl7.reading import messages_in
+
+    try:
+        messages = messages_in(file.read_bytes())
+        if as_json:
+            print_json([{"text": readable(each), "segments": as_data(each)} for each in messages])
+            return
+    except ValueError as error:
+        fail(f"{file}: {error}")
+    for number, each in enumerate(messages, start=1):
+        if len(messages) > 1:
+            print(f"{'' if number == 1 else chr(10)}message {number} of {len(messages)}")
+        show(each, raw=raw, components=components)
+
+
+def _find(message: str) -> MessageView:
     from db.errors import NotFound
 
     with open_database().reading() as work:
         try:
-            view = work.outbox.get(message)
+            return work.outbox.get(message)
         except NotFound:
             found = [each for each in work.outbox.list(limit=100_000) if each.control_id == message]
-            if not found:
-                fail("there is no such message; `sphero message list` shows them all")
-            view = found[0]
-    answer = readable(view.ack) if view.ack else None
-    if as_json:
-        print_json({**_row(view), "sha256": view.sha256, "text": readable(view.body), "ack": answer})
-        return
-    print_facts({**_row(view), "sha256": view.sha256})
-    print(f"\n{readable(view.body)}")
-    if answer:
-        print(f"\nanswer\n{answer}")
+    if not found:
+        fail("there is no such message, and no such file; `sphero message list` shows them all")
+    return found[0]
+
+
+def _texts(view: MessageView) -> dict[str, Any]:
+    from flows.cli.message_view import as_data
+
+    answer = {"ack": readable(view.ack), "ack_segments": as_data(view.ack)} if view.ack else {"ack": None}
+    return {"text": readable(view.body), "segments": as_data(view.body), **answer}
 
 
 def readable(message: bytes) -> str:

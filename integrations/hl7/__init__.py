@@ -10,7 +10,9 @@ segments.py      the segments of a result
 oru.py, oul.py   their order in ORU^R01 and OUL^R22
 message.py       from a result to the bytes for one destination
 sample.py        results of an invented patient
-builder.py       the only module that touches hl7apy
+builder.py       the structure of messages, from hl7apy
+names.py         what segments and fields are called, from hl7apy too
+reading.py       any message taken apart for people
 conformance.py   our own check of the finished bytes
 control_id.py    MSH-10 from what is sent, to whom
 header.py        MSH of a received message: what must be known first

@@ -1,4 +1,4 @@
-"""The only module that touches hl7apy; it has no types, so `Any` ends here.
+"""Messages built with hl7apy, which only this module and `names` touch; it has no types, so `Any` ends here.
 
 hl7apy gives the structure of a message (which segments in which group, which data type where). It does not escape
 (see `escape`), does not split repetitions in an assignment, and its strict validation prints payloads in exceptions:
