@@ -67,7 +67,7 @@ def write_synthetic_case(
     folder.mkdir(parents=True, exist_ok=True)
     files, drawn, records = [], [], []
     for number in range(1, fields + 1):
-        field = draw_smear(_vary(smear, rng), rng)
+        field = draw_smear(vary_style(smear, rng), rng)
         content = _encode(field, suffix)
         path = folder / f"field-{number:02d}{suffix}"
         path.write_bytes(content)
@@ -80,7 +80,7 @@ def write_synthetic_case(
     return SyntheticCase(tuple(files), tuple(drawn), truth)
 
 
-def _vary(style: SmearStyle, rng: np.random.Generator) -> SmearStyle:
+def vary_style(style: SmearStyle, rng: np.random.Generator) -> SmearStyle:
     """Move to another place of the same smear."""
     return replace(
         style,

@@ -7,7 +7,22 @@ from typing import Annotated
 
 import typer
 
-from flows.cli import analyze, audit, case, demo, doctor, evaluate, init, lis_simulator, message, model, train, up
+from flows.cli import (
+    analyze,
+    audit,
+    case,
+    dataset,
+    dataset_import,
+    demo,
+    doctor,
+    evaluate,
+    init,
+    lis_simulator,
+    message,
+    model,
+    train,
+    up,
+)
 from flows.cli.output import fail
 
 DEBUG = "--debug"
@@ -29,6 +44,12 @@ app.command("analyze")(analyze.analyze)
 app.command("evaluate")(evaluate.evaluate)
 model.app.command("train")(train.train)
 app.add_typer(model.app, name="model")
+dataset.app.command("import")(dataset_import.import_labels)
+dataset.app.command("masks")(dataset.masks)
+dataset.app.command("split")(dataset.split)
+dataset.app.command("show")(dataset.show)
+dataset.app.command("synthesize")(dataset_import.synthesize)
+app.add_typer(dataset.app, name="dataset")
 app.add_typer(case.app, name="case")
 app.add_typer(message.app, name="message")
 app.add_typer(audit.app, name="audit")

@@ -204,7 +204,7 @@ def true_polygons(segmentation: object, box: tuple[float, float, float, float]) 
     found = []
     for flat in segmentation:
         points = np.asarray(flat, np.float64).reshape(-1, 2)
-        if len(points) >= 3 and not _is_box(points, box):
+        if len(points) >= 3 and not is_box(points, box):
             found.append(points)
     return tuple(found)
 
@@ -224,7 +224,8 @@ def _outlines_of_runs(segmentation: Mapping[str, Any]) -> tuple[NDArray[np.float
     return tuple(outline_of(np.asarray(parts == part), x, y) for part in range(1, count))
 
 
-def _is_box(points: NDArray[np.float64], box: tuple[float, float, float, float]) -> bool:
+def is_box(points: NDArray[np.float64], box: tuple[float, float, float, float]) -> bool:
+    """Whether a polygon is only the corners of a box, as Roboflow writes boxes."""
     x, y, w, h = box
     corners = {(x, y), (x + w, y), (x, y + h), (x + w, y + h)}
     tolerance = 0.51

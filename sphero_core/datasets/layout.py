@@ -228,7 +228,7 @@ def read_dataset(folder: Path, *, masks: bool = False) -> Dataset:
         raise DatasetError(
             f"{path.name} is not of this program's layout; `sphero dataset import` reads other COCO files"
         )
-    root = images_folder(folder, document)
+    root = folder / str(info["images"])  # an absolute path stays what it is
     names = {int(c["id"]): class_from_name(str(c["name"])) for c in document["categories"]}
     labels: dict[int, list[Label]] = {int(entry["id"]): [] for entry in document["images"]}
     for annotation in document["annotations"]:
@@ -237,9 +237,14 @@ def read_dataset(folder: Path, *, masks: bool = False) -> Dataset:
     return Dataset(str(info["name"]), str(info.get("licence", "")), float(info["pixel_aspect"]), images)
 
 
-def images_folder(folder: Path, document: Mapping[str, Any]) -> Path:
-    """The folder that the names in a data set's file start from."""
-    return folder / str(document["info"]["images"])  # an absolute path stays what it is
+def images_root(folder: Path) -> Path:
+    """The folder that the names of a data set's images start from."""
+    return folder / str(load_coco(folder / ANNOTATIONS)["info"]["images"])
+
+
+def changed_images(images: Sequence[DataImage]) -> list[str]:
+    """Names of the images whose files are no longer what was imported."""
+    return [image.name for image in images if file_sha256(image.path) != image.sha256]
 
 
 def file_sha256(path: Path) -> str:

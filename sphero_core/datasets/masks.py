@@ -54,7 +54,9 @@ def stained(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """What is darker than the background, as 0 and 1; a pale centre is a hole in it. Parameters as of `foreground`."""
     green = cv2.GaussianBlur(rgb[:, :, 1], (0, 0), 1.0)
     # The illumination is flattened first: the background is the bright envelope of the image.
-    small = cv2.resize(green, (64, 48), interpolation=cv2.INTER_AREA)
+    small = np.asarray(cv2.resize(green, (64, 48), interpolation=cv2.INTER_AREA), np.uint8)
+    # A pointer or a caption that someone drew into the image is brighter than any background, but small.
+    small = np.minimum(small, np.uint8(np.quantile(small, 0.98)))
     envelope = cv2.GaussianBlur(cv2.dilate(small, np.ones((9, 9), np.uint8)), (0, 0), 6.0)
     background = cv2.resize(envelope, (green.shape[1], green.shape[0]), interpolation=cv2.INTER_CUBIC)
     flat = np.clip(green.astype(np.float32) / np.maximum(background.astype(np.float32), 1.0) * 200.0, 0, 255)

@@ -102,6 +102,20 @@ def test_masks_of_large_cells_follow_them_too() -> None:
     assert np.median(overlaps) > 0.95
 
 
+def test_a_pointer_drawn_into_the_image_leaves_the_cells_about_it_alone() -> None:
+    (smear,) = _smears(1)
+    pixels = smear.pixels.copy()
+    cells = [c for c in smear.cells if c.cell_class.is_red_cell and not c.touches_border and not c.overlaps]
+    y = int(_centre(cells[0])[1])
+    right = cells[0].x + cells[0].mask.shape[1]
+    pixels[y - 4 : y + 4, right + 2 : right + 30] = (255, 255, 0)
+    places = np.array([_centre(c) for c in cells])
+    for plain, marked in zip(grow_masks(smear.pixels, places).masks, grow_masks(pixels, places).masks, strict=True):
+        assert plain is not None
+        assert marked is not None
+        assert _iou(_whole(plain, pixels.shape), _whole(marked, pixels.shape)) > 0.93
+
+
 def test_a_point_on_background_is_ignored() -> None:
     (smear,) = _smears(1)
     cells = [c for c in smear.cells if not c.touches_border and not c.overlaps]

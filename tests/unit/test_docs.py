@@ -37,6 +37,8 @@ WRITTEN = {
     "coco.json",
     "truth.coco.json",
     "bundle.json",
+    "annotations.json",
+    "masks.json",
 }
 WRITTEN |= {"LICENSE-3RD-PARTY.txt", "0001-what-was-decided.md"}
 OUTSIDE = ("incoming/", "smears/", "results/", "runs/", "inner-", ".venv/", "../", "/")
