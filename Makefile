@@ -7,6 +7,7 @@ SHELL := /bin/bash
 VENV ?= .venv
 BIN := $(VENV)/bin
 LOCKS := deploy/requirements
+NODE_PEERS := tests/integration/node_peers
 
 # PYTHON=... names an interpreter; otherwise the first of these that runs and is 3.11.
 PYTHON ?= $(shell for p in python3.11 python3 python; do \
@@ -31,7 +32,7 @@ setup: $(VENV)/.dev  ## everything for development into .venv
 demo: $(VENV)/.service  ## the main job end to end, on a synthetic case
 	@$(BIN)/sphero demo $(ARGS)
 
-test: $(VENV)/.dev  ## all tests; ARGS="-k name" narrows them
+test: $(VENV)/.dev $(if $(shell command -v npm),$(NODE_PEERS)/node_modules/.installed)  ## all tests; ARGS="-k name" narrows them
 	$(BIN)/python -m pytest $(ARGS)
 
 lint: $(VENV)/.dev  ## ruff, and who may import whom
@@ -68,6 +69,11 @@ $(VENV)/.uv: $(LOCKS)/bootstrap.txt
 	@test -x $(BIN)/python || "$(PYTHON)" -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r $<
 	@touch $@
+
+# HL7 peers of other makers for the tests; where they cannot be had, the tests name them as skipped.
+$(NODE_PEERS)/node_modules/.installed: $(NODE_PEERS)/package-lock.json
+	@cd $(NODE_PEERS) && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error && touch node_modules/.installed || \
+	echo "npm could not install the HL7 peers of $(NODE_PEERS); their tests are skipped" >&2
 
 lock: $(VENV)/.uv  ## writes the locks anew; UPGRADE=1 takes newer versions
 	$(COMPILE) $(LOCKS)/bootstrap.in -o $(LOCKS)/bootstrap.txt

@@ -1,23 +1,33 @@
-"""Our messages and our client against a receiver of another maker: python-hl7's asyncio MLLP server."""
+"""Interoperability with python-hl7: our client to its asyncio server, its senders to our listener, TLS included."""
 
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 import threading
 from asyncio import IncompleteReadError
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import hl7
 import hl7.mllp
 import pytest
 
-from integrations.hl7.ack import AckCode, Outcome, control_id_of
+from integrations.hl7.ack import AckCode, Outcome, build_ack, control_id_of
+from integrations.hl7.header import decode_message
+from integrations.hl7.listener import MllpListener
 from integrations.hl7.message import build_message
 from integrations.hl7.mllp import Endpoint, MllpClient
+from integrations.hl7.reception import new_control_id
+from integrations.hl7.tls import ClientTls, TlsFiles
+from tests.certificates import Authority
 from tests.hl7_examples import PLAIN, PROFILE, hostile, message
+from tests.integration.test_mllp_listener import NOW
+from tests.order_examples import Lis
 from tests.unit.test_hl7_oru import HOSTILE_TEXT
 
 
@@ -32,7 +42,7 @@ class ThirdPartyLis:
 
 
 @contextmanager
-def third_party_lis() -> Iterator[ThirdPartyLis]:
+def third_party_lis(tls: TlsFiles | None = None) -> Iterator[ThirdPartyLis]:
     """Run python-hl7's server in a thread of its own."""
     lis = ThirdPartyLis()
     listening, stop = threading.Event(), asyncio.Event()
@@ -50,7 +60,10 @@ def third_party_lis() -> Iterator[ThirdPartyLis]:
             writer.close()
 
     async def serve() -> None:
-        server = await hl7.mllp.start_hl7_server(session, "127.0.0.1", 0, encoding="utf-8", limit=8 * 1024 * 1024)
+        context = tls.server_context() if tls else None
+        server = await hl7.mllp.start_hl7_server(
+            session, "127.0.0.1", 0, encoding="utf-8", limit=8 * 1024 * 1024, ssl=context
+        )
         lis.port = server.sockets[0].getsockname()[1]
         listening.set()
         async with server:
@@ -73,8 +86,8 @@ def lis() -> Iterator[ThirdPartyLis]:
         yield running
 
 
-def client(lis: ThirdPartyLis) -> MllpClient:
-    return MllpClient(Endpoint("lis", "127.0.0.1", lis.port, 5, 5, 5))
+def client(lis: ThirdPartyLis, tls: TlsFiles | None = None) -> MllpClient:
+    return MllpClient(Endpoint("lis", "127.0.0.1", lis.port, 5, 5, 5), tls=ClientTls(tls, "localhost") if tls else None)
 
 
 def test_many_messages_over_one_connection(lis: ThirdPartyLis) -> None:
@@ -120,3 +133,61 @@ def test_a_message_far_above_one_read(lis: ThirdPartyLis) -> None:
     with client(lis) as sender:
         assert sender.send(body).outcome is Outcome.ACKNOWLEDGED
     assert len(lis.messages[0].segments("NTE")) == 1502
+
+
+def test_under_tls_with_client_certificates(tmp_path: Path) -> None:
+    authority = Authority(tmp_path)
+    bodies = [message(number) for number in range(1, 6)]
+    with third_party_lis(authority.sign("server")) as lis:
+        with client(lis, authority.sign("ours")) as sender:
+            assert {sender.send(body).reason for body in bodies} == {"answered AA"}
+        with client(lis, TlsFiles(authority.file)) as nameless:
+            assert nameless.send(bodies[0]).outcome is not Outcome.ACKNOWLEDGED
+    assert [str(received).rstrip("\r") for received in lis.messages] == [body.decode().rstrip("\r") for body in bodies]
+    assert lis.connections == 1
+
+
+class Orders:
+    """A handler that keeps what comes."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def __call__(self, body: bytes) -> bytes:
+        self.texts.append(decode_message(body).rstrip("\r"))
+        return build_ack(body, AckCode.AA, control_id=new_control_id(), now=NOW)
+
+
+ORDERS = [Lis().orm(control_id="C1"), Lis().oml(control_id="C2"), Lis(charset="8859/1").oml(control_id="C3")]
+TEXTS = [decode_message(order).rstrip("\r") for order in ORDERS]
+
+
+@pytest.mark.parametrize("line_end", [b"\r", b"\r\n", b"\n"])
+def test_mllp_send_to_our_listener(tmp_path: Path, line_end: bytes) -> None:
+    """``mllp_send --loose`` takes what people have in files."""
+    file, orders = tmp_path / "orders.hl7", Orders()
+    file.write_bytes(b"".join(order.replace(b"\r", line_end) for order in ORDERS))
+    with MllpListener(orders) as listener:
+        command = [Path(sys.executable).with_name("mllp_send"), "--loose", "--port", str(listener.port)]
+        sent = subprocess.run(
+            [*command, "--file", file, listener.host], capture_output=True, timeout=60, check=True, cwd=tmp_path
+        )
+    assert [sent.stdout.count(b"MSA|AA|" + control_id) for control_id in (b"C1", b"C2", b"C3")] == [1, 1, 1]
+    assert orders.texts == TEXTS
+
+
+@pytest.mark.parametrize("secure", [False, True])
+async def test_its_asyncio_client_to_our_listener(tmp_path: Path, secure: bool) -> None:
+    authority, orders = Authority(tmp_path), Orders()
+    server, theirs = authority.sign("server"), authority.sign("theirs").client_context()
+    options = {"ssl": theirs, "server_hostname": "localhost"} if secure else {}
+    with MllpListener(orders, tls=server.server_context if secure else None) as listener:
+        reader, writer = await hl7.mllp.open_hl7_connection("127.0.0.1", listener.port, encoding="utf-8", **options)
+        for text in TEXTS[:2]:
+            writer.writemessage(hl7.parse(text))
+            await writer.drain()
+            ack = await asyncio.wait_for(reader.readmessage(), 10)
+            assert str(ack.segment("MSA")[1]) == "AA"
+        writer.close()
+        await writer.wait_closed()
+    assert orders.texts == TEXTS[:2]
