@@ -194,7 +194,7 @@ def _outcome(
     body: dict[str, object] = {}
     if bundle is not None:
         body = summary_document(bundle, [_record_of(case, result) for result in fields], counts)
-    return Outcome(counts, bundle, body, None if counts.fields else why_nothing(fields, refused, files))
+    return Outcome(counts, bundle, body, None if counts.fields else why_nothing(fields, refused, files), tuple(fields))
 
 
 def _counted(case: CaseView, fields: Sequence[FieldResult], *, refused: int) -> CaseCounts:

@@ -19,6 +19,7 @@ from flows.settings import Destination, ListenerSettings, Settings, TlsSection
 from flows.wiring import make_client, make_profile, make_tls_files
 from integrations.errors import Hl7Error, TlsError
 from integrations.hl7.message import build_message
+from integrations.hl7.profile import SendPictures
 from integrations.hl7.sample import SAMPLES
 from integrations.hl7.tls import validities
 from sphero_core.bundle import load_bundle, resolve_bundle
@@ -26,6 +27,7 @@ from sphero_core.errors import BundleError
 
 ENOUGH_BYTES = 5 * 1024**3
 CONNECT_SECONDS = 5.0
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
 EXPIRES_SOON = timedelta(days=30)
 
 
@@ -135,6 +137,9 @@ def _profile(settings: Settings, destination: Destination) -> Check:
             build_message(sample, profile, destination.name)
     except Hl7Error as error:
         return Check(name, "fail", tell(error), "correct it; `sphero init` writes one with every key")
+    if profile.pictures.send is SendPictures.POINTER and not profile.pictures.url and settings.http.host in LOOPBACK:
+        remedy = "set [pictures] url in the profile, or [http] host"
+        return Check(name, "note", f"{profile.name}: pictures point to {settings.http_url}, this machine only", remedy)
     return Check(name, "ok", f"{profile.name}: {profile.message}, HL7 {profile.version}, {profile.charset.value}")
 
 

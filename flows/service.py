@@ -227,6 +227,7 @@ class Service:
                 model=model,
                 senders=self._senders,
                 profiles=self._profiles,
+                pictures=self.pictures,
                 owner=self._owner + "worker",
                 stopping=stopping,
                 nudge=nudge,

@@ -16,7 +16,9 @@ from flows.analyse import CaseWork
 from flows.completion import Completion
 from flows.deliver import Sender
 from flows.intake import Intake
+from flows.message_pictures import MessagePictures
 from flows.model_process import ModelProcess
+from flows.pictures import Pictures
 from flows.places import Places
 from flows.release import Release
 from flows.services import Services
@@ -177,6 +179,7 @@ def make_services(
     model: ModelProcess,
     senders: Mapping[str, Sender],
     profiles: Mapping[str, Profile],
+    pictures: Pictures,
     owner: str,
     stopping: asyncio.Event,
     nudge: Callable[[], None],
@@ -205,7 +208,10 @@ def make_services(
         database=database,
         store=places.store,
         release=Release(
-            database=database, profiles=profiles, clock=functools.partial(datetime.now, settings.time_zone)
+            database=database,
+            profiles=profiles,
+            pictures=MessagePictures(file=pictures.file, url=settings.http_url),
+            clock=functools.partial(datetime.now, settings.time_zone),
         ),
         pixel_aspect=settings.folder.pixel_aspect,
     )

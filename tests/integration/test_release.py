@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -20,15 +21,16 @@ from db.views import CaseView, Identity, ReportStatus
 from flows.analyse import CaseWork
 from flows.deliver import Sender
 from flows.errors import CaseStopped
+from flows.message_pictures import MessagePictures, fit_jpeg
 from flows.release import Release
 from flows.transports import MllpTransport
 from integrations.hl7.ack import AckPolicy
 from integrations.hl7.escape import Charset
 from integrations.hl7.mllp import Endpoint, MllpClient
-from integrations.hl7.profile import Profile
-from sphero_core.types import FieldFindings, Quality
+from integrations.hl7.profile import PictureChoice, Profile, SendPictures
+from sphero_core.types import CellClass, FieldFindings, Quality
 from tests.database_examples import BUNDLE, ManualClock, accept, findings
-from tests.running import ThirdPartyLis
+from tests.running import ThirdPartyLis, picture
 from tests.support import free_port
 
 PATIENT = Identity("26-1", patient_id="P1", patient_issuer="HOSP", family="Müller", given="Zoe")
@@ -43,9 +45,12 @@ class Laboratory:
     clock: ManualClock
     lis: ThirdPartyLis
     profile: Profile
+    files: dict[str, Path] = field(default_factory=dict)
 
     def work(self) -> CaseWork:
-        release = Release(database=self.database, profiles={"lis": self.profile}, clock=self.clock)
+        pictures = MessagePictures(file=self.files.__getitem__, url="http://sphero:8080")
+        profiles = {"lis": self.profile}
+        release = Release(database=self.database, profiles=profiles, pictures=pictures, clock=self.clock)
         return CaseWork(database=self.database, store=Path(), release=release, pixel_aspect=1.0)
 
     def analyse(self, fields: dict[str, FieldFindings | str]) -> CaseView:
@@ -61,6 +66,7 @@ class Laboratory:
                     work.fields.quarantine(accepted[name].field_id, outcome)
                 else:
                     work.analyses.record(accepted[name].field_id, BUNDLE, outcome)
+                    work.reports.add_picture(accepted[name].field_id, "overlay", f"{name}.jpg", "image/jpeg")
             return work.cases.get(case_id)
 
     def refuse_file(self, reason: str) -> None:
@@ -186,9 +192,67 @@ def test_time_stands_in_the_zone_of_the_site(laboratory: Laboratory) -> None:
     release = Release(
         database=laboratory.database,
         profiles={"lis": laboratory.profile},
+        pictures=MessagePictures(file=laboratory.files.__getitem__, url=""),
         clock=lambda: (laboratory.clock() + timedelta(seconds=1)).astimezone(zone),
     )
     work = CaseWork(database=laboratory.database, store=Path(), release=release, pixel_aspect=1.0)
     work.report(laboratory.analyse({"one": GOOD}), "w")
     (message,) = laboratory.deliver()
     assert column(message, "OBR", 22) == ["20260329030000+0200"], "one second later summer time begins"
+
+
+def spherocytes(count: int) -> FieldFindings:
+    cells = [replace(cell, cell_class=CellClass.RBC, touches_border=False) for cell in GOOD.cells]
+    cells[:count] = [replace(cell, cell_class=CellClass.SPHEROCYTE) for cell in cells[:count]]
+    return replace(GOOD, cells=tuple(cells))
+
+
+def pictures_of(laboratory: Laboratory, case: CaseView) -> dict[str, str]:
+    """The ids of the overlays by the name of their field."""
+    with laboratory.database.reading() as work:
+        return {
+            each.stored_name.removesuffix(".jpg"): each.picture_id for each in work.reports.pictures_of(case.case_id)
+        }
+
+
+def test_pictures_of_the_fields_with_the_most_spherocytes_are_embedded_below_the_cap(
+    laboratory: Laboratory, tmp_path: Path
+) -> None:
+    laboratory.profile = Profile(pictures=PictureChoice(SendPictures.EMBEDDED, most=3, max_bytes=60_000))
+    outcomes: dict[str, FieldFindings | str] = {
+        "few": spherocytes(1), "many": spherocytes(9), "refused": replace(spherocytes(20), quality=Quality(False)),
+        "gone": spherocytes(8), "some": spherocytes(5),
+    }  # fmt: skip
+    case = laboratory.analyse(outcomes)
+    for name, picture_id in pictures_of(laboratory, case).items():
+        laboratory.files[picture_id] = tmp_path / f"{name}.jpg"
+        if name != "gone":
+            laboratory.files[picture_id].write_bytes(picture(len(name), suffix=".jpg", size=(960, 1280)))
+    laboratory.work().report(case, "w")
+    (message,) = laboratory.deliver()
+    rows = [row for row in message.segments("OBX") if str(row[3]).startswith("72170-4")]
+    assert [(str(row[2]), str(row[4]), str(row[11])) for row in rows] == [
+        ("ED", "1", "P"), ("ED", "2", "X"), ("ED", "3", "P"),
+    ], "many, gone, some"  # fmt: skip
+    sent = [base64.b64decode(str(row[5]).split("^")[4]) for row in rows if str(row[5])]
+    assert all(jpeg.startswith(b"\xff\xd8") and len(jpeg) <= 60_000 for jpeg in sent)
+    assert sent[0] == fit_jpeg((tmp_path / "many.jpg").read_bytes(), 60_000)
+
+
+def test_pictures_are_pointed_to_where_the_receiver_reaches_them(laboratory: Laboratory) -> None:
+    laboratory.profile = Profile(pictures=PictureChoice(SendPictures.POINTER))
+    case = laboratory.analyse({"one": GOOD})
+    laboratory.work().report(case, "w")
+    (message,) = laboratory.deliver()
+    (picture_id,) = pictures_of(laboratory, case).values()
+    assert column(message, "OBX", 5)[-1] == f"http://sphero:8080/pictures/{picture_id}^SPHERO^IM^JPEG"
+
+
+def test_a_picture_is_made_smaller_only_where_it_must_be() -> None:
+    jpeg = picture(1, suffix=".jpg", size=(960, 1280))
+    assert fit_jpeg(jpeg, len(jpeg)) == jpeg
+    smaller = fit_jpeg(jpeg, 40_000)
+    assert smaller is not None
+    assert 10_000 < len(smaller) <= 40_000
+    assert fit_jpeg(jpeg, 10) is None
+    assert fit_jpeg(b"no picture" * 10, 10) is None
