@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -146,6 +146,8 @@ def _profile(settings: Settings, destination: Destination) -> Check:
 def destination_check(destination: Destination) -> Check:
     """Connect to a destination, without sending anything."""
     name = f"lis {destination.name}"
+    if destination.folder is not None:
+        return _batch_folder(name, destination.folder)
     where = f"{destination.host}:{destination.port}"
     try:
         with make_client(destination) as client:
@@ -159,6 +161,14 @@ def destination_check(destination: Destination) -> Check:
     if server is not None and server.ends - utc_now() < EXPIRES_SOON:
         return Check(name, "note", f"its certificate expires on {server.ends:%Y-%m-%d}", "have the receiver renew it")
     return Check(name, "ok", f"{where} takes connections{' under TLS' if destination.tls else ''}")
+
+
+def _batch_folder(name: str, folder: Path) -> Check:
+    remedy = "see [[hl7.destination]] folder, mount the share, give the service's user its rights; messages wait"
+    if not folder.is_dir():
+        return Check(name, "fail", f"{folder} is not there", remedy)
+    check = _folder(name, folder, remedy)
+    return replace(check, found=f"{folder} takes files") if check.state == "ok" else check
 
 
 def checks_of_certificates(name: str, section: TlsSection) -> Iterator[Check]:

@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from pydantic_settings import SettingsError as UnreadableSetting
 
 from flows.errors import SettingsError
-from flows.settings import DATA, ENV_PREFIX, Hl7Settings, Settings, TlsSection
+from flows.settings import DATA, ENV_PREFIX, Destination, Hl7Settings, Settings, TlsSection
 
 AnySection = TypeVar("AnySection", bound=TlsSection)
 
@@ -105,11 +105,17 @@ def _completed_hl7(settings: Hl7Settings, folder: Path) -> Hl7Settings:
         each.model_copy(update={"profile": str(folder / Path(each.profile).expanduser())})
         if each.profile.endswith(PROFILE_SUFFIX)
         else each
-        for each in (_completed_tls(destination, folder) for destination in settings.destination)
+        for each in (_completed_folder(_completed_tls(each, folder), folder) for each in settings.destination)
     )
     return settings.model_copy(
         update={"destination": destinations, "listener": _completed_tls(settings.listener, folder)}
     )
+
+
+def _completed_folder(destination: Destination, folder: Path) -> Destination:
+    if destination.folder is None:
+        return destination
+    return destination.model_copy(update={"folder": folder / destination.folder.expanduser()})
 
 
 def _completed_tls(section: AnySection, folder: Path) -> AnySection:

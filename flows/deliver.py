@@ -37,7 +37,7 @@ from flows.backoff import Backoff
 from flows.fates import Fate, Recorder, alert
 from flows.transports import Transport
 from integrations.errors import FramingError
-from integrations.hl7.ack import AckPolicy, Decision, Outcome
+from integrations.hl7.ack import Decision, Outcome
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +60,6 @@ class Sender:
         Of the destination.
     database : Database
     transport : Transport
-    policy : AckPolicy
     owner : str
         Under which messages are leased; unique to this process.
     lease_seconds : float
@@ -87,7 +86,6 @@ class Sender:
         name: str,
         database: Database,
         transport: Transport,
-        policy: AckPolicy,
         owner: str,
         lease_seconds: float,
         clock: Clock,
@@ -116,7 +114,7 @@ class Sender:
         self._stopping = threading.Event()
         self._pause = pause or self._stopping.wait
         self._recorder = Recorder(
-            name, database, policy, owner, resend=resend or Backoff(2.0, 300.0), clock=clock, random=random
+            name, database, transport.decide, owner, resend=resend or Backoff(2.0, 300.0), clock=clock, random=random
         )
         self._busy = threading.Lock()
         self._sent_at = float("-inf")
@@ -209,14 +207,15 @@ class Sender:
         return (self._clock() - due.since).total_seconds() >= self._patience_seconds
 
     def _claim(self, most: int) -> tuple[MessageView, ...]:
-        trying = self._silent > 0 and not self._transport.in_one_file
+        in_one_file = self._transport.in_one_file
+        most = self._at_once if in_one_file else 1 if self._silent else min(most, self._at_once)
         with self._database.transaction(ACTOR) as work:
             return work.outbox.claim_due(
                 self.name,
                 self._owner,
                 self._lease_seconds,
-                most=1 if trying else min(most, self._at_once),
-                in_one_file=self._transport.in_one_file,
+                most=most,
+                in_one_file=in_one_file,
             )
 
     def _send_all(self, taken: Sequence[MessageView]) -> list[MessageView]:

@@ -16,8 +16,9 @@ from flows.run_support import TASK, interruptible, shown_safely
 from flows.run_texts import delivery_line, messages_table
 from flows.services import services
 
-BATCH = 100
+BATCH = 1000
 MOST_LISTED = 200
+MOST_TOLD = 20  # accepted messages that get a line of their own in the run's log
 
 
 @task(name="send messages", task_run_name="send what waits for {destination}", **TASK)
@@ -25,8 +26,12 @@ async def send_messages(destination: str) -> tuple[MessageView, ...]:
     """Send up to a batch of what is due."""
     async with shown_safely():
         sent = await asyncio.to_thread(services().senders[destination].drain, most=BATCH)
+    accepted = [message for message in sent if message.state is MessageState.DELIVERED]
     for message in sent:
-        get_run_logger().info("case %s %s", message.case_id, delivery_line(message))
+        if message.state is not MessageState.DELIVERED or len(accepted) <= MOST_TOLD:
+            get_run_logger().info("case %s %s", message.case_id, delivery_line(message))
+    if len(accepted) > MOST_TOLD:
+        get_run_logger().info("%d messages were accepted", len(accepted))
     return sent
 
 

@@ -13,7 +13,7 @@ from db.session import Database
 from db.states import MessageState
 from db.views import MessageView
 from flows.backoff import Backoff
-from integrations.hl7.ack import AckPolicy, Decision
+from integrations.hl7.ack import Decision
 from integrations.hl7.mllp import Delivery
 
 log = logging.getLogger(__name__)
@@ -57,14 +57,14 @@ class Fate:
 class Recorder:
     """Collects fates and records them together; what cannot be recorded now is kept for the next time.
 
-    For one thread at a time. Parameters as those of `flows.deliver.Sender`.
+    For one thread at a time. `decide` reads what an attempt means; the others as those of `flows.deliver.Sender`.
     """
 
     def __init__(
         self,
         name: str,
         database: Database,
-        policy: AckPolicy,
+        decide: Callable[[Delivery], Decision],
         owner: str,
         *,
         resend: Backoff,
@@ -73,7 +73,7 @@ class Recorder:
     ) -> None:
         self._name = name
         self._database = database
-        self._policy = policy
+        self._decide = decide
         self._owner = owner
         self._resend = resend
         self._clock = clock
@@ -82,8 +82,8 @@ class Recorder:
         self._since = 0.0
 
     def fate(self, message: MessageView, delivery: Delivery) -> Fate:
-        """Read what an attempt means under the destination's policy; what was tried too often is parked."""
-        decision, failures, reason = delivery.decision(self._policy), message.attempts + 1, delivery.reason
+        """Read what an attempt means; what was tried too often is parked."""
+        decision, failures, reason = self._decide(delivery), message.attempts + 1, delivery.reason
         if decision is Decision.RETRY and failures >= MAX_REJECTED:
             return Fate(message, Decision.PARK, f"{reason}, {failures} times", delivery)
         if decision is Decision.AWAIT:

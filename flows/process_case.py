@@ -191,8 +191,9 @@ async def _delivered(case_id: str, revision: int) -> tuple[MessageView, ...]:
 
     Behind a long queue the case does not wait for its turn: the flow `deliver` sends it.
     """
-    for sender in services().senders.values():
-        await asyncio.to_thread(sender.drain, most=MOST_SENT)
+    # At once: a destination that is slow to answer holds up no other.
+    drains = [asyncio.to_thread(sender.drain, most=MOST_SENT) for sender in services().senders.values()]
+    await _all_or_first_fault(drains)
 
     database = services().database
 

@@ -118,12 +118,27 @@ class Destination(TlsSection):
     """One receiver of results."""
 
     name: Name
-    host: Host
-    port: Port
+    kind: Literal["mllp", "batch"] = "mllp"
+    host: Annotated[str, Field(max_length=253, pattern=r"^\S*$", validate_default=True)] = ""
+    port: Annotated[int, Field(ge=0, le=65535, validate_default=True)] = 0
+    folder: Annotated[Path | None, Field(validate_default=True)] = None
+    batch_messages: Annotated[int, Field(ge=1, le=10_000)] = 100
+    batch_seconds: Seconds = 60.0
     server_name: str = ""
     profile: Annotated[str, BeforeValidator(_profile), Field(min_length=1)] = "default"
     ack_timeout_seconds: Seconds = 30.0
     gap_seconds: Annotated[float, Field(ge=0, le=3600)] = 0.0
+
+    @field_validator("host", "port", "folder")
+    @classmethod
+    def _by_kind(cls, value: str | int | Path | None, info: ValidationInfo) -> str | int | Path | None:
+        kind = info.data.get("kind")
+        needed = (info.field_name == "folder") == (kind == "batch")
+        if kind is not None and needed and not value:
+            raise ValueError("must be given" if kind == "mllp" else 'must be given where kind is "batch"')
+        if kind is not None and not needed and value:
+            raise ValueError(f'is not for kind = "{kind}"')
+        return value
 
 
 class ListenerSettings(TlsSection):

@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from db.views import MessageView
+from integrations.errors import FramingError
+from integrations.hl7.ack import AckPolicy, Decision, Outcome
+from integrations.hl7.batch_file import BatchFolder
 from integrations.hl7.mllp import Delivery, MllpClient
 
 
@@ -39,6 +42,9 @@ class Transport(Protocol):
             The bytes cannot leave this way. Nothing was sent.
         """
 
+    def decide(self, delivery: Delivery) -> Decision:
+        """What the outcome of an attempt means for its messages."""
+
     def close(self) -> None:
         """Let go of what is kept open."""
 
@@ -48,8 +54,9 @@ class MllpTransport:
 
     in_one_file = False
 
-    def __init__(self, client: MllpClient) -> None:
+    def __init__(self, client: MllpClient, policy: AckPolicy) -> None:
         self._client = client
+        self._policy = policy
 
     def probe(self) -> str | None:
         """Connect, if there is no connection."""
@@ -60,6 +67,45 @@ class MllpTransport:
         (message,) = messages
         return self._client.send(message.body)
 
+    def decide(self, delivery: Delivery) -> Decision:
+        """By the destination's table of answers."""
+        return delivery.decision(self._policy)
+
     def close(self) -> None:
         """Close the connection."""
         self._client.close()
+
+
+class BatchTransport:
+    """Several messages in one file, which the receiver takes out of a folder; there are no answers."""
+
+    in_one_file = True
+
+    def __init__(self, folder: BatchFolder) -> None:
+        self._folder = folder
+
+    def probe(self) -> str | None:
+        """Look whether the folder can be written."""
+        return self._folder.probe()
+
+    def send(self, messages: Sequence[MessageView]) -> Delivery:
+        """See `Transport.send`."""
+        number = messages[0].batch
+        if number is None:
+            raise FramingError("the messages have no file number; it is given when they are taken")
+        return self._folder.put(number, [message.body for message in messages])
+
+    def decide(self, delivery: Delivery) -> Decision:
+        """A file that is durably there is delivered; one that may be there is written again, the same."""
+        return _OF_FILES[delivery.outcome]
+
+    def close(self) -> None:
+        """Nothing is kept open."""
+
+
+_OF_FILES = {
+    Outcome.ACKNOWLEDGED: Decision.DELIVERED,
+    Outcome.REJECTED: Decision.PARK,
+    Outcome.REFUSED: Decision.BACKOFF,
+    Outcome.UNKNOWN: Decision.RESEND,
+}

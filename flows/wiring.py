@@ -14,7 +14,7 @@ from db.context import utc_now
 from db.session import Database
 from flows.analyse import CaseWork
 from flows.completion import Completion
-from flows.deliver import Sender
+from flows.deliver import AT_ONCE, Sender
 from flows.intake import Intake
 from flows.message_pictures import MessagePictures
 from flows.model_process import ModelProcess
@@ -23,11 +23,12 @@ from flows.places import Places
 from flows.release import Release
 from flows.services import Services
 from flows.settings import Destination, ListenerSettings, Settings, TlsSection
-from flows.transports import MllpTransport
+from flows.transports import BatchTransport, MllpTransport, Transport
 from integrations.folder.memory import FileMemory
 from integrations.folder.scanner import Scanner
 from integrations.folder.staging import Staging
 from integrations.hl7.ack import AckPolicy
+from integrations.hl7.batch_file import BatchFolder
 from integrations.hl7.escape import Charset
 from integrations.hl7.listener import ListenerLimits, MllpListener
 from integrations.hl7.mllp import Endpoint, MllpClient
@@ -40,6 +41,7 @@ from sphero_core.image import DEFAULT_LIMITS, probe_image
 from sphero_core.types import ImageInfo
 
 LEASE_MARGIN = 30.0
+BATCH_SECONDS = 120.0  # what a file may take on a slow share
 REAL_ENGINE = "flows.model_engine:load_engine"
 
 
@@ -149,23 +151,38 @@ def make_listener(settings: ListenerSettings, handler: Handler) -> MllpListener:
     )
 
 
+def make_transport(destination: Destination, policy: AckPolicy) -> tuple[Transport, float]:
+    """The way to a destination, and how many seconds an attempt may take.
+
+    Raises
+    ------
+    TlsError
+        If a certificate file cannot be used.
+    """
+    if destination.kind == "batch" and destination.folder is not None:
+        return BatchTransport(BatchFolder(destination.folder)), BATCH_SECONDS
+    client = make_client(destination, policy)
+    return MllpTransport(client, policy), client.endpoint.longest
+
+
 def make_senders(
     settings: Settings, database: Database, owner: str, profiles: Mapping[str, Profile]
 ) -> dict[str, Sender]:
     """One sender for each destination."""
     senders = {}
     for destination in settings.hl7.destination:
-        policy = profiles[destination.name].ack_policy
-        client = make_client(destination, policy)
+        transport, longest = make_transport(destination, profiles[destination.name].ack_policy)
+        in_files = destination.kind == "batch"
         senders[destination.name] = Sender(
             name=destination.name,
             database=database,
-            transport=MllpTransport(client),
-            policy=policy,
+            transport=transport,
             owner=owner,
-            lease_seconds=client.endpoint.longest + destination.gap_seconds + LEASE_MARGIN,
+            lease_seconds=longest + destination.gap_seconds + LEASE_MARGIN,
             clock=utc_now,
             gap_seconds=destination.gap_seconds,
+            at_once=destination.batch_messages if in_files else AT_ONCE,
+            patience_seconds=destination.batch_seconds if in_files else 0.0,
         )
     return senders
 

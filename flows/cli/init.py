@@ -43,6 +43,7 @@ sending_facility = ""
 # One block for each receiver of results; without any, results stay here.
 # [[hl7.destination]]
 # name = "lis"
+# kind = "mllp"                      # or "batch": files of several messages, put into a folder
 # host = "lis.example"
 # port = 2575
 # ack_timeout_seconds = 30.0
@@ -53,6 +54,9 @@ sending_facility = ""
 # cert_file = "tls/sphero.pem"       # our own certificate, where the receiver asks for one
 # key_file = "tls/sphero.key"
 # key_password_file = "tls/password" # where the key has one
+# folder = "/mnt/lis"                # of kind "batch", instead of host and port; it must be there
+# batch_messages = 100               # a file is written when so many messages wait,
+# batch_seconds = 60.0               # or the first of them waits for so long
 # server_name = ""                   # name in the receiver's certificate, where it is not the host
 
 [hl7.listener]                       # orders and patient data in, over MLLP

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from flows.cli.output import AsJson, fail, print_facts, print_json, print_rows
+from flows.cli import message_actions, message_list
+from flows.cli.output import AsJson, fail, print_facts, print_json
 from flows.cli.records import open_database
 
 if TYPE_CHECKING:
@@ -16,20 +17,10 @@ if TYPE_CHECKING:
 app = typer.Typer(help="The outbox.", no_args_is_help=True, rich_markup_mode=None)
 
 
-@app.command("list")
-def list_messages(
-    state: Annotated[str, typer.Option(help="Only messages in this state, such as parked.")] = "",
-    limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 100,
-    as_json: AsJson = False,
-) -> None:
-    """List the messages in the order in which they were queued."""
-    from db.states import MessageState
-
-    if state and state not in list(MessageState):
-        raise typer.BadParameter(f"states are {', '.join(MessageState)}", param_hint="--state")
-    with open_database().reading() as work:
-        messages = work.outbox.list(MessageState(state) if state else None, limit=limit)
-    print_rows([_row(message) for message in messages], as_json=as_json, empty="no messages")
+app.command("list")(message_list.list_messages)
+app.command("resend")(message_actions.resend_messages)
+app.command("edit")(message_actions.edit_message)
+app.command("skip")(message_actions.skip_messages)
 
 
 @app.command("show")
@@ -80,12 +71,9 @@ def _find(message: str) -> MessageView:
 
     with open_database().reading() as work:
         try:
-            return work.outbox.get(message)
+            return work.outbox.find(message)
         except NotFound:
-            found = [each for each in work.outbox.list(limit=100_000) if each.control_id == message]
-    if not found:
-        fail("there is no such message, and no such file; `sphero message list` shows them all")
-    return found[0]
+            fail("there is no such message, and no such file; `sphero message list` shows them all")
 
 
 def _texts(view: MessageView) -> dict[str, Any]:
@@ -101,15 +89,6 @@ def readable(message: bytes) -> str:
 
 
 def _row(message: MessageView) -> dict[str, Any]:
-    return {
-        "message": message.message_id,
-        "case": message.case_id,
-        "version": message.revision,
-        "to": message.destination,
-        "state": message.state.value,
-        "answer": message.ack_code,
-        "attempts": message.attempts,
-        "control id": message.control_id,
-        "queued": message.created_at,
-        "why": message.reason,
-    }
+    from db.context import utc_now
+
+    return message_list.message_row(message, utc_now(), plain=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 from typing import TYPE_CHECKING
 
 from flows.cli.output import fail
@@ -23,3 +24,8 @@ def open_database() -> Database:
     if found.state is not SchemaState.CURRENT:
         fail(f"the database is {found.state} than this program; `sphero up` of the right version brings it up to date")
     return database
+
+
+def person(name: str) -> str:
+    """Who acts, for the audit: the name given, or else the login."""
+    return name.strip() or getpass.getuser()

@@ -19,6 +19,7 @@ header.py        MSH of a received message: what must be known first
 er7.py           the few lines of syntax that checking and acknowledging need
 ack.py           acknowledgements: read, build, decide
 framing.py       MLLP blocks in a stream of bytes
+batch_file.py    messages in a file, put into a folder
 wire.py          what client and listener do alike with a socket
 mllp.py          the client
 listener.py      the server: connections

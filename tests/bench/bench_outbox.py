@@ -92,8 +92,7 @@ def _drain_seconds(database: Database) -> float:
         sender = Sender(
             name="lis",
             database=database,
-            transport=MllpTransport(MllpClient(Endpoint("lis", "127.0.0.1", port))),
-            policy=AckPolicy(),
+            transport=MllpTransport(MllpClient(Endpoint("lis", "127.0.0.1", port)), AckPolicy()),
             owner="bench/sender",
             lease_seconds=80,
             clock=utc_now,

@@ -79,8 +79,7 @@ class Laboratory:
         sender = Sender(
             name="lis",
             database=self.database,
-            transport=MllpTransport(client),
-            policy=AckPolicy(),
+            transport=MllpTransport(client, AckPolicy()),
             owner="test/sender",
             lease_seconds=30,
             clock=self.clock,

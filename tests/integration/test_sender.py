@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import hl7
 import pytest
 
 from db.errors import DatabaseUnavailable
@@ -17,8 +18,9 @@ from db.views import MessageView
 from flows.backoff import Backoff
 from flows.deliver import MOST_SILENT, Sender
 from flows.fates import MAX_REJECTED
-from flows.transports import MllpTransport, Transport
+from flows.transports import BatchTransport, MllpTransport, Transport
 from integrations.hl7.ack import AckCode, AckPolicy, Decision, control_id_of
+from integrations.hl7.batch_file import BatchFolder
 from integrations.hl7.faults import Fault
 from integrations.hl7.mllp import Delivery, Endpoint, MllpClient
 from integrations.hl7.simulator import LisSimulator
@@ -39,11 +41,11 @@ class Outgoing:
         self._cases = 0
 
     def _sender(self, port: int) -> Sender:
+        self.transport = MllpTransport(MllpClient(Endpoint("lis", "127.0.0.1", port, 2, 2, 0.5)), AckPolicy())
         return Sender(
             name="lis",
             database=self.database,
-            transport=MllpTransport(MllpClient(Endpoint("lis", "127.0.0.1", port, 2, 2, 0.5))),
-            policy=AckPolicy(),
+            transport=self.transport,
             owner="test/sender",
             lease_seconds=30,
             clock=lambda: self.now,
@@ -262,7 +264,7 @@ def test_parked_messages_are_told_in_the_log(tmp_path: Path, caplog: pytest.LogC
 
 def test_a_site_may_read_an_answer_differently(tmp_path: Path) -> None:
     with LisSimulator(fault=Fault.AE) as lis, outgoing(tmp_path, lis.port) as out:
-        out.sender._recorder._policy = AckPolicy(overrides={AckCode.AE: Decision.DELIVERED})
+        out.transport._policy = AckPolicy(overrides={AckCode.AE: Decision.DELIVERED})
         out.queue(1)
         (tried,) = out.sender.drain()
         assert (tried.state, tried.ack_code) == (MessageState.DELIVERED, "AE")
@@ -289,8 +291,87 @@ class SlowTransport:
     def __init__(self, inner: Transport, passes: Callable[[], object]) -> None:
         self._inner = inner
         self._passes = passes
-        self.probe, self.close = inner.probe, inner.close
+        self.probe, self.close, self.decide = inner.probe, inner.close, inner.decide
 
     def send(self, messages: Sequence[MessageView]) -> Delivery:
         self._passes()
         return self._inner.send(messages)
+
+
+class OutgoingFiles(Outgoing):
+    """Messages that leave in files of two, or after a minute."""
+
+    def __init__(self, folder: Path) -> None:
+        self.files = folder / "files"
+        self.files.mkdir()
+        super().__init__(folder, 0)
+
+    def _sender(self, port: int) -> Sender:  # noqa: ARG002  # files need none
+        return Sender(
+            name="lis",
+            database=self.database,
+            transport=BatchTransport(BatchFolder(self.files)),
+            owner="test/sender",
+            lease_seconds=30,
+            clock=lambda: self.now,
+            at_once=2,
+            patience_seconds=60,
+            monotonic=self._seconds,
+            random=lambda: 1.0,
+            pause=self.wait,
+            backoff=Backoff(first=10, longest=100),
+        )
+
+    def written(self) -> list[list[bytes]]:
+        """The messages of each file, by its name."""
+        return [
+            [str(each).encode() for batch in hl7.parse_file(path.read_bytes().decode()) for each in batch]
+            for path in sorted(self.files.iterdir())
+        ]
+
+
+def test_files_are_written_when_full_or_after_a_while_in_the_order_of_each_case(tmp_path: Path) -> None:
+    out = OutgoingFiles(tmp_path)
+    case_id = out.queue(1)
+    assert out.sender.drain() == ()
+    out.queue(2, case_id)
+    assert out.sender.drain() == (), "the second one of a case waits for the first"
+    out.queue(3)
+    assert [each.state for each in out.sender.drain()] == [MessageState.DELIVERED] * 2
+    out.wait(60)
+    (tried,) = out.sender.drain()
+    assert (tried.state, tried.ack_code, tried.batch) == (MessageState.DELIVERED, None, 2)
+    assert tried.reason is not None
+    assert tried.reason.startswith("in the file 0000000002-")
+    assert out.written() == [[message(1), message(3)], [message(2)]]
+
+
+def test_a_folder_that_is_away_costs_messages_nothing(tmp_path: Path) -> None:
+    out = OutgoingFiles(tmp_path)
+    out.queue(1)
+    out.queue(2)
+    out.files.rmdir()
+    assert out.sender.drain() == ()
+    assert out.sender.problem == "the folder is not there"
+    out.files.mkdir()
+    out.wait(10)
+    assert len(out.sender.drain()) == 2
+    assert [each.attempts for each in out.messages()] == [1, 1]
+
+
+def test_a_file_whose_record_was_lost_is_written_again_the_same(tmp_path: Path) -> None:
+    out = OutgoingFiles(tmp_path)
+    out.queue(1)
+    out.queue(2)
+    with out.database.transaction("test") as work:
+        taken = work.outbox.claim_due("lis", "test/dead", 30, most=2, in_one_file=True)
+    BatchTransport(BatchFolder(out.files)).send(taken)
+    (before,) = [(path.name, path.read_bytes()) for path in out.files.iterdir()]
+    out.queue(3)
+    out.queue(4)
+    with out.database.transaction("test") as work:
+        work.outbox.release_leases("test/dead")
+    out.sender.drain()
+    after = sorted((path.name, path.read_bytes()) for path in out.files.iterdir())
+    assert after[0] == before
+    assert out.written() == [[message(1), message(2)], [message(3), message(4)]]

@@ -67,6 +67,20 @@ def _no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
             {"hl7": {"listener": {"allowed_addresses": ["lis.example"]}}},
             '[[hl7.listener]] allowed_addresses: must be an address or a network, such as "10.1.2.3"',
         ),
+        ({"hl7": {"destination": [{"name": "a", "port": 1}]}}, "[[hl7.destination]] host: must be given"),
+        ({"hl7": {"destination": [{"name": "a", "host": "h"}]}}, "[[hl7.destination]] port: must be given"),
+        (
+            {"hl7": {"destination": [{"name": "a", "kind": "batch"}]}},
+            '[[hl7.destination]] folder: must be given where kind is "batch"',
+        ),
+        (
+            {"hl7": {"destination": [{"name": "a", "kind": "batch", "folder": "f", "host": "h"}]}},
+            '[[hl7.destination]] host: is not for kind = "batch"',
+        ),
+        (
+            {"hl7": {"destination": [{"name": "a", "host": "h", "port": 1, "folder": "f"}]}},
+            '[[hl7.destination]] folder: is not for kind = "mllp"',
+        ),
         ({"prefect": {"api_url": "prefect:4200"}}, "[prefect] api_url: must be empty or begin with http://"),
     ],
 )
