@@ -6,9 +6,9 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
-from click.testing import Result
 from typer.testing import CliRunner
 
 from db.session import Database
@@ -18,7 +18,7 @@ from flows.cli.app import app
 from integrations.hl7.ack import control_id_of
 from tests.hl7_examples import message
 
-Run = Callable[..., Result]
+Run = Callable[..., Any]
 
 
 @pytest.fixture
