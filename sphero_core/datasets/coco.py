@@ -64,6 +64,8 @@ class LabelledImage:
         Outlines, in stored pixels, of what is there but carries no usable label: cells nobody labelled, platelets, dirt, labels
         that contradict each other. **Neither a cell of any class nor background**: training must not punish a detection there.
         Empty until someone looked at the image, see `sphero_core.datasets.ignored` and `sphero_core.datasets.points`.
+    made : bool
+        Whether masks were made of boxes or points by a program: figures against them are named so.
     """
 
     path: Path
@@ -75,6 +77,7 @@ class LabelledImage:
     classes: tuple[CellClass, ...]
     polygons: tuple[tuple[NDArray[np.float64], ...], ...]
     ignored: tuple[NDArray[np.float64], ...] = ()
+    made: bool = False
 
 
 def class_from_name(name: str) -> CellClass | None:
@@ -186,6 +189,7 @@ def _labelled(
         classes=tuple(classes),
         polygons=tuple(polygons),
         ignored=tuple(ignored),
+        made=any(annotation.get("made") for annotation in annotations),
     )
 
 

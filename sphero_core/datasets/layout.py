@@ -9,7 +9,7 @@ Both files are COCO instances. What they have beside COCO's own keys:
     info            schema, name, licence, pixel_aspect, images (the folder; relative to DIR, or absolute)
     images[]        sha256 of the file, group (what must never be split), twins (names of files with the same bytes)
     categories[]    "ignored": neither a cell of a class nor background; such annotations are crowds (iscrowd 1) to other programs
-    annotations[]   a labelled centre without a box is a keypoint with a box of no size: bbox [x, y, 0, 0], keypoints [x, y, 2]
+    annotations[]   made: true where the mask was made by a program; a labelled centre without a box is a keypoint with a box of no size: bbox [x, y, 0, 0], keypoints [x, y, 2]
 """
 
 from __future__ import annotations
@@ -59,12 +59,15 @@ class Label:
         ``x, y`` of a labelled centre; either this or `box` is given.
     polygons : tuple of ndarray of float, each of shape (k, 2)
         The mask, if there is one.
+    made : bool
+        Whether the mask was made by a program.
     """
 
     cell_class: CellClass | None
     box: Box | None = None
     point: tuple[float, float] | None = None
     polygons: tuple[NDArray[np.float64], ...] = ()
+    made: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -127,6 +130,7 @@ class DataImage:
                 if label.cell_class is None and label.box is not None
                 for outline in label.polygons or (corners_of(label.box),)
             ),
+            made=any(label.made for label in self.labels),
         )
 
 
@@ -278,6 +282,8 @@ def _read_image_entry(root: Path, entry: Mapping[str, Any], labels: Sequence[Lab
 def _annotation(label: Label) -> dict[str, Any]:
     category = _IGNORED_ID if label.cell_class is None else COCO_CATEGORIES[label.cell_class]
     common: dict[str, Any] = {"category_id": category, "iscrowd": int(label.cell_class is None)}
+    if label.made:
+        common["made"] = True
     if label.point is not None:
         x, y = (round(float(v), 2) for v in label.point)
         return {
@@ -301,7 +307,8 @@ def _label(annotation: Mapping[str, Any], names: Mapping[int, CellClass | None])
         x, y = (float(v) for v in annotation["keypoints"][:2])
         return Label(cell_class, point=(x, y))
     box = _box(annotation["bbox"])
-    return Label(cell_class, box, None, true_polygons(annotation.get("segmentation"), box))
+    polygons = true_polygons(annotation.get("segmentation"), box)
+    return Label(cell_class, box, None, polygons, bool(annotation.get("made")))
 
 
 def _box(values: Sequence[float] | NDArray[np.float64]) -> Box:

@@ -53,8 +53,11 @@ def with_masks(image: DataImage, *, pixel_aspect: float = 1.0) -> DataImage:
             drawn or (_thin(outline_of(mask.mask, mask.x, mask.y) * to_stored),)
             for drawn, mask in zip(labelled.polygons, made, strict=True)
         )
+    drawn = [bool(of_cell) and not image.is_pointed for of_cell in labelled.polygons]
     ignored = tuple(_thin(outline) for outline in labelled.ignored)
-    return replace(image, labels=labels_of(replace(labelled, polygons=polygons, ignored=ignored)))
+    labels = labels_of(replace(labelled, polygons=polygons, ignored=ignored))
+    cells = tuple(replace(label, made=not kept) for label, kept in zip(labels, drawn, strict=False))
+    return replace(image, labels=cells + labels[len(drawn) :])
 
 
 def _thin(outline: NDArray[np.float64]) -> NDArray[np.float64]:

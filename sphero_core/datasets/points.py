@@ -168,6 +168,7 @@ def label_grown(
         classes=tuple(kept),
         polygons=tuple(polygons),
         ignored=tuple(ignored),
+        made=True,
     )
 
 

@@ -29,7 +29,7 @@ STRETCH, CELLS_TO_TELL = 0.06, 60
 #: Aspects that cameras and exports have; a measured one that is near is taken for it.
 USUAL_ASPECTS = (4 / 3, 3 / 4, 16 / 9, 9 / 16, 3 / 2, 2 / 3, 5 / 4, 4 / 5)
 #: Share of cells without a label above which it is told.
-UNLABELLED = 0.05
+UNLABELLED = 0.02
 #: Pieces of foreground between these shares of a usual cell's area count as a cell.
 CELL_AREA = (0.4, 2.2)
 

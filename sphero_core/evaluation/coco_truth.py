@@ -59,13 +59,13 @@ def truth_of(label: LabelledImage, field: FieldImage) -> ImageTruth:
     """
     to_stored = np.array([label.width / field.width, label.height / field.height])
     boxes = label.boxes / np.tile(to_stored, 2)
-    drawn = bool(label.polygons) and all(label.polygons)
-    if drawn:
+    complete = bool(label.polygons) and all(label.polygons)
+    if complete:
         polygons = [[points / to_stored for points in of_cell] for of_cell in label.polygons]
         masks = tuple(mask_of_polygons(of_cell, field.width, field.height) for of_cell in polygons)
     else:
         masks = tuple(masks_from_boxes(field.pixels, boxes))
-    return ImageTruth(boxes, label.classes, foreground(field.pixels), masks, drawn)
+    return ImageTruth(boxes, label.classes, foreground(field.pixels), masks, complete and not label.made)
 
 
 def mask_of_polygons(polygons: Sequence[NDArray[np.float64]], width: int, height: int) -> BoxMask:
