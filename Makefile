@@ -22,7 +22,7 @@ INSTALL = $(UV) pip install --quiet --python $(BIN)/python --require-hashes
 COMPILE = $(UV) pip compile --quiet --python-platform x86_64-manylinux_2_28 --python-version 3.11.2 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-header --no-annotate $(if $(UPGRADE),--upgrade)
 
-.PHONY: help setup demo test lint types bench lock clean
+.PHONY: help setup demo test lint types bench accept lock clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ types: $(VENV)/.dev  ## mypy --strict
 
 bench: $(VENV)/.dev  ## measured ratios, one table
 	$(BIN)/python -m tests.bench $(ARGS)
+
+accept: $(VENV)/.dev  ## real smears through the whole service (needs ../shared/data and Chromium); ARGS="-k name"
+	SPHERO_ACCEPTANCE="$${SPHERO_ACCEPTANCE:-runs/acceptance}" $(BIN)/python -m pytest -s tests/acceptance $(ARGS)
 
 # Each stamp says that the virtual environment holds at least what its lock lists.
 $(VENV)/.service: $(LOCKS)/service.txt $(VENV)/.uv pyproject.toml

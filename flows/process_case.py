@@ -23,7 +23,7 @@ from flows.deliver import DONE
 from flows.errors import CaseStopped, FieldFatal, FieldRefused
 from flows.log import tell
 from flows.run_support import OUTSIDE, TASK, interruptible, shown_safely
-from flows.run_texts import counts_table, delivery_line, field_line, report_line, summary_markdown
+from flows.run_texts import counts_line, counts_table, delivery_line, field_line, report_line, summary_markdown
 from flows.services import Services, services
 from sphero_core.scale import case_cell_diameter
 from sphero_core.types import FieldFindings
@@ -58,12 +58,14 @@ async def analyse_fields(
     case: CaseView,
     fields: Sequence[FieldView],
     diameter: float | None,
+    places: asyncio.Semaphore,
 ) -> State[Any]:
-    """Find and record the cells of fields."""
+    """Find and record the cells of fields, one after the other; `places` are shared with the other tasks of the case."""
     refusals = []
     async with shown_safely():
         for field in fields:
-            refusal = await _analyse(case, field, diameter)
+            async with places:
+                refusal = await _analyse(case, field, diameter)
             if refusal:
                 refusals.append(refusal)
     if refusals:
@@ -85,7 +87,7 @@ async def deliver_result(case_id: str, revision: int) -> State[Any]:
     async with shown_safely():
         messages = await _delivered(case_id, revision)
     for message in messages:
-        get_run_logger().info("%s", delivery_line(message))
+        get_run_logger().info("%s", delivery_line(message).removeprefix("- "))
     return _delivery_state(messages)
 
 
@@ -124,13 +126,9 @@ async def _analyse_case(case_id: str, expecting: ExitStack) -> None:
         waiting = [field for field in fields if field.state is FieldState.ACCEPTED]
         if waiting:
             diameter = await read_fields(case, fields)
-            places = asyncio.Semaphore(AT_ONCE)
-
-            async def one(label: str, group: Sequence[FieldView]) -> None:
-                async with places:
-                    await analyse_fields(label, case, group, diameter)
-
-            await _all_or_first_fault([one(label, group) for label, group in groups_of(waiting, len(fields))])
+            places = asyncio.Semaphore(AT_ONCE)  # for fields, not tasks: so no task is left over that has all to itself
+            groups = groups_of(waiting, len(fields))
+            await _all_or_first_fault([analyse_fields(label, case, group, diameter, places) for label, group in groups])
         for sender in services().senders.values():
             expecting.enter_context(sender.expecting())
         await record_result(case, owner)
@@ -227,17 +225,17 @@ async def _show(case_id: str) -> CaseResult | None:
     result, pictures, messages = await asyncio.to_thread(read)
     if result is None:
         return None
-    for field in result.fields[:MOST_PICTURES]:
+    for number, field in enumerate(result.fields[:MOST_PICTURES], start=1):
         if field.field.field_id in pictures:
             picture = pictures[field.field.field_id]
             await acreate_image_artifact(
-                image_url=f"{url}/{picture.picture_id}", description=field_line(field.findings)
+                image_url=f"{url}/{picture.picture_id}", description=f"Field {number}: {field_line(field.findings)}"
             )
     mine = [message for message in messages if message.revision == result.report.revision]
-    await acreate_table_artifact(table=counts_table(result, pictures, url), description="Counts by field")
-    await acreate_markdown_artifact(
-        markdown=summary_markdown(result, mine, pictures, url), description="The case on one page"
-    )
+    table = counts_table(result, pictures, url)
+    await acreate_table_artifact(table=table, description=f"Counts by field: {counts_line(result.report.counts)}")
+    page = summary_markdown(result, mine, pictures, url, most_pictures=MOST_PICTURES)
+    await acreate_markdown_artifact(markdown=page, description=f"The case on one page: {report_line(result.report)}")
     return result
 
 

@@ -29,9 +29,11 @@ def field_line(findings: FieldFindings) -> str:
     if not findings.quality.accepted:
         return "not counted: " + "; ".join(findings.quality.reasons)
     found = _found(findings)
+    spherocytes = found[CellClass.SPHEROCYTE]
+    passes = "1 pass" if findings.passes == 1 else f"{findings.passes} passes"
     return (
-        f"{found[CellClass.RBC] + found[CellClass.SPHEROCYTE]} red cells, {found[CellClass.SPHEROCYTE]} of them "
-        f"spherocytes; {findings.passes} passes, {findings.seconds:.1f} s"
+        f"{found[CellClass.RBC] + spherocytes} red cells, {spherocytes} of them spherocytes; "
+        f"{passes}, {findings.seconds:.1f} s"
     )
 
 
@@ -60,9 +62,14 @@ def counts_table(result: CaseResult, pictures: Mapping[str, PictureView], pictur
 
 
 def summary_markdown(
-    result: CaseResult, messages: Sequence[MessageView], pictures: Mapping[str, PictureView], picture_url: str
+    result: CaseResult,
+    messages: Sequence[MessageView],
+    pictures: Mapping[str, PictureView],
+    picture_url: str,
+    *,
+    most_pictures: int,
 ) -> str:
-    """The case on one page."""
+    """The case on one page, with so many of its pictures."""
     report = result.report
     lines = [
         f"## Case {report.case_id}, version {report.revision} ({_STATUS[report.status]})",
@@ -86,6 +93,9 @@ def summary_markdown(
         picture = pictures.get(field.field.field_id)
         link = f" [picture]({picture_url}/{picture.picture_id})" if picture else ""
         lines.append(f"- {number}: {field_line(field.findings)}{link}")
+    for number, field in enumerate(result.fields[:most_pictures], start=1):
+        if picture := pictures.get(field.field.field_id):
+            lines += ["", f"![field {number}]({picture_url}/{picture.picture_id})"]
     return "\n".join(lines)
 
 
@@ -94,6 +104,11 @@ def report_line(report: ReportView) -> str:
     if report.not_obtained is not None:
         return "No result: " + "; ".join(report.not_obtained.splitlines())
     return percentage(report.counts)
+
+
+def counts_line(counts: CaseCounts) -> str:
+    """The case's counts in words."""
+    return f"{counts.red_cells} red cells, {counts.spherocytes} of them spherocytes, in {counts.fields} fields"
 
 
 def percentage(counts: CaseCounts) -> str:
