@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -35,7 +34,6 @@ class DetectorEngine:
         self._detector = replace(detector, forward=self._forward)
         self._network = detector.forward
         self._live = live
-        self._one_at_a_time = threading.Lock()
         self._bundle = bundle
 
     @property
@@ -58,9 +56,8 @@ class DetectorEngine:
         return encode_overlay(read_image(task.path, frame=task.frame, pixel_aspect=task.pixel_aspect), findings)
 
     def _forward(self, pixels: NDArray[np.uint8]) -> Candidates:
-        # The network uses every core by itself: two at once would only be in each other's way.
-        with self._one_at_a_time:
-            candidates = self._network(pixels)
+        # By two threads at once: a pass by itself leaves cores idle between its steps, two take a quarter less time each.
+        candidates = self._network(pixels)
         self._live()
         return candidates
 
