@@ -261,21 +261,21 @@ def intersection(cell: Cell, other: Cell) -> int:
 def _flag_overlaps(cells: list[Cell], reach: int) -> list[Cell]:
     """Flag cells whose masks touch or overlap when one of them is grown by `reach` pixels."""
     touching: set[int] = set()
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1)).astype(np.uint8)
     for i, cell in enumerate(cells):
         for j in range(i + 1, len(cells)):
-            if _boxes_near(cell, cells[j], reach) and _touch(cell, cells[j], reach, kernel):
+            if _boxes_near(cell, cells[j], reach) and _touch(cell, cells[j], reach, disc):
                 touching.update((i, j))
     return [replace(cell, overlaps=i in touching) for i, cell in enumerate(cells)]
 
 
-def _touch(cell: Cell, other: Cell, reach: int, kernel: NDArray[np.uint8]) -> bool:
+def _touch(cell: Cell, other: Cell, reach: int, disc: NDArray[np.uint8]) -> bool:
     """Whether a cell grown by `reach` shares a pixel with another; looks only where their boxes are near."""
     x, y, width, height = other.box
     x0, y0 = max(cell.x, x - reach), max(cell.y, y - reach)
     x1, y1 = min(cell.x + cell.mask.shape[1], x + width + reach), min(cell.y + cell.mask.shape[0], y + height + reach)
     window = cell.mask[y0 - cell.y : y1 - cell.y, x0 - cell.x : x1 - cell.x].view(np.uint8)
-    grown = cv2.dilate(np.pad(window, reach), kernel).view(np.bool_)
+    grown = cv2.dilate(np.pad(window, reach), disc).view(np.bool_)
     return intersection(replace(cell, x=x0 - reach, y=y0 - reach, mask=grown), other) > 0
 
 
