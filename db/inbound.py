@@ -42,6 +42,7 @@ class Inbound:
         before = self._session.scalars(query.order_by(table.position.desc())).all()
         same = next((row for row in before if row.sha256 == sha256), None)
         if same is not None:
+            self._context.audit("message repeated", None, message=same.message_id)
             return Received(inbound_view(same), known=True)
         clash = control_id != "" and any(row.state in _TAKEN for row in before)
         row = table(

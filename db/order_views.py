@@ -81,6 +81,8 @@ class OrderView:
     ----------
     patient : PatientData
         As it is known now; identifiers that are to be reported first, retired ones left out.
+    patient_key : str
+        Our opaque id of the patient.
     case_id : str or None
         The case it is linked to.
     message_id : str or None
@@ -99,6 +101,7 @@ class OrderView:
     specimen: str
     collected: datetime | None = field(repr=False)
     patient: PatientData
+    patient_key: str
     case_id: str | None
     message_id: str | None
     created_at: datetime

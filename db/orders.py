@@ -56,6 +56,10 @@ class Orders:
         self._session.flush()
         return row.order_id
 
+    def knows(self, order: OrderData) -> bool:
+        """Whether an order is one that was recorded before."""
+        return self._known(order) is not None
+
     def _begin(self, order: OrderData, patient_key: str) -> OrderRow:
         now = self._context.clock()
         row = OrderRow(
@@ -186,6 +190,7 @@ class Orders:
             specimen=row.specimen,
             collected=row.collected,
             patient=self._patients.get(row.patient_key),
+            patient_key=row.patient_key,
             case_id=linked[0] if linked else None,
             message_id=row.message_id,
             created_at=row.created_at,

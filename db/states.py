@@ -143,7 +143,7 @@ ORDER_MOVES: Mapping[tuple[OrderState, OrderState], str] = {
 INBOUND_MOVES: Mapping[tuple[InboundState, InboundState], str] = {
     (InboundState.RECEIVED, InboundState.APPLIED): "what it tells is recorded",
     (InboundState.RECEIVED, InboundState.REFUSED): "it cannot be used, and its sender is told why",
-    (InboundState.RECEIVED, InboundState.FAILED): "a fault on our side; its sender is told to send it again",
+    (InboundState.RECEIVED, InboundState.FAILED): "a fault on our side, and its sender is told so",
     (InboundState.FAILED, InboundState.APPLIED): "it came again",
     (InboundState.FAILED, InboundState.REFUSED): "it came again, and cannot be used",
 }

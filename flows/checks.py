@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import ipaddress
 import shutil
+import socket
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -71,6 +74,10 @@ def checks(settings: Settings) -> Iterator[Check]:
         yield from _waiting(settings, destination)
     if settings.hl7.listener.enabled:
         yield from checks_of_certificates("tls listener", settings.hl7.listener)
+        yield listener_check(settings.hl7.listener)
+    elif settings.hl7.require_order:
+        found = "[hl7] require_order is set, but no orders come in: every case is held"
+        yield Check("orders", "fail", found, "set [hl7.listener] enabled = true")
 
 
 def _bundle(settings: Settings) -> Check:
@@ -169,6 +176,30 @@ def _batch_folder(name: str, folder: Path) -> Check:
         return Check(name, "fail", f"{folder} is not there", remedy)
     check = _folder(name, folder, remedy)
     return replace(check, found=f"{folder} takes files") if check.state == "ok" else check
+
+
+def listener_check(listener: ListenerSettings) -> Check:
+    """Whether orders are taken, or could be."""
+    where = f"{listener.host}:{listener.port}"
+    family = socket.AF_INET6 if ":" in listener.host else socket.AF_INET
+    try:
+        socket.create_server((listener.host, listener.port), family=family).close()
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            return Check("orders", "ok", f"{where} is listened on")
+        reason = error.strerror or type(error).__name__
+        return Check("orders", "fail", f"{where} cannot be listened on ({reason})", "see [hl7.listener] host and port")
+    if not listener.allowed_addresses and not listener.tls and not _is_loopback(listener.host):
+        found = f"{where} takes orders from every address, in the clear"
+        return Check("orders", "note", found, "set [hl7.listener] allowed_addresses, or tls with ca_file")
+    return Check("orders", "note", f"{where} is free", "`sphero up` listens there")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def checks_of_certificates(name: str, section: TlsSection) -> Iterator[Check]:

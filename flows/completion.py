@@ -1,6 +1,6 @@
 """From open cases to complete ones: when everything is there, and whose case it is.
 
-`case.json` is read when the case completes. One that comes later may say whose a held case is; one that cannot be used is
+`case.json` is read when the case completes; then the order is looked for to which the case belongs. One that comes later may say whose a held case is; one that cannot be used is
 put aside like any refused file, and the case is then held for want of a patient.
 """
 
@@ -39,16 +39,26 @@ class Completion:
         Of times that name none.
     clock : callable
         The time, aware.
+    require_order : bool
+        Whether a case without an order of the LIS is held.
     """
 
     def __init__(
-        self, *, database: Database, intake: Intake, quiet_seconds: float, time_zone: ZoneInfo, clock: Clock
+        self,
+        *,
+        database: Database,
+        intake: Intake,
+        quiet_seconds: float,
+        time_zone: ZoneInfo,
+        clock: Clock,
+        require_order: bool = False,
     ) -> None:
         self._database = database
         self._intake = intake
         self._quiet_seconds = quiet_seconds
         self._time_zone = time_zone
         self._clock = clock
+        self._require_order = require_order
 
     def finish(self, scan: Scan) -> tuple[str, ...]:
         """Complete the cases that are due, and read what came later; gives the ids of cases that got on.
@@ -61,13 +71,20 @@ class Completion:
         with self._database.reading() as work:
             folders = self._folders_by_case(work, scan)
             open_cases = work.cases.open_cases()
+            unmatched = work.matching.unmatched()
             others = [work.cases.get(case_id) for case_id in folders.keys() - {case.case_id for case in open_cases}]
         moved = [case.case_id for case in open_cases if self._finish_open(case, folders.get(case.case_id))]
         for case in others:
             manifest = folders[case.case_id].manifest
             if manifest is not None and self._apply_late(case, folders[case.case_id], manifest):
                 moved.append(case.case_id)
+        moved += [case_id for case_id in unmatched if self._match_late(case_id)]
         return tuple(moved)
+
+    def _match_late(self, case_id: str) -> bool:
+        """Match a case whose order came in the very moment in which it was held for want of one."""
+        with self._database.transaction(ACTOR) as work:
+            return work.matching.match(case_id, required=self._require_order)
 
     def _folders_by_case(self, work: UnitOfWork, scan: Scan) -> dict[str, CaseFolder]:
         found = {}
@@ -107,6 +124,8 @@ class Completion:
         with self._database.transaction(ACTOR) as work:
             if manifest is not None and not self._record(work, case_id, manifest):
                 return False
+            if not work.matching.match(case_id, required=self._require_order):
+                return False
             if not _has_patient(work.identities.get(case_id)):
                 work.cases.hold(case_id, HoldReason.NO_PATIENT)
                 return False
@@ -134,8 +153,10 @@ class Completion:
             return False
         released = False
         with self._database.transaction(ACTOR) as work:
-            sure = self._record(work, case.case_id, manifest)
             waits = set(work.cases.get(case.case_id).hold_reasons) & TOLD_ANEW
+            sure = self._record(work, case.case_id, manifest) and work.matching.match(
+                case.case_id, required=self._require_order
+            )
             if sure and waits and _has_patient(work.identities.get(case.case_id)):
                 for reason in waits:
                     work.cases.release(case.case_id, reason)
@@ -149,7 +170,8 @@ class Completion:
             Acquisition(manifest.expected_fields, manifest.um_per_pixel, manifest.pixel_aspect, manifest.stain),
         )
         accession = manifest.accession or work.identities.get(case_id).accession
-        return work.identities.set(case_id, identity_of(manifest, accession, self._time_zone))
+        identity = work.patients.current(identity_of(manifest, accession, self._time_zone))
+        return work.identities.set(case_id, identity)
 
 
 def identity_of(manifest: Manifest, accession: str, time_zone: ZoneInfo) -> Identity:

@@ -24,6 +24,7 @@ from flows.deliver import Sender
 from flows.errors import PortTaken, PrefectUnavailable, ServiceError
 from flows.http_server import HttpServer, make_app
 from flows.model_process import ModelProcess
+from flows.order_listener import OrderListener
 from flows.pictures import Pictures
 from flows.places import DataLock, places_of
 from flows.prefect_environment import SERVER_HOST, client_environment, server_environment
@@ -110,6 +111,7 @@ class Service:
         self._worker: Worker | None = None
         self._http: HttpServer | None = None
         self._courier: Courier | None = None
+        self._orders = OrderListener(settings, self.database, self._nudge)
 
     # ------------------------------------------------------------------------------------------------------------ start
     def start(self, step: Step = lambda _: None, stop: threading.Event | None = None) -> None:
@@ -142,6 +144,7 @@ class Service:
         step("database")
         self.database.upgrade()
         recover(self.database, self._staging, self._owner)
+        self._orders.start()
         self._senders = make_senders(self.settings, self.database, f"{name}/sender", self._profiles)
         for output in self.places.logs.glob("*.log"):
             if output.stat().st_size > KEPT_OUTPUT:
@@ -181,12 +184,16 @@ class Service:
         return (
             f"ready: Prefect {self.settings.prefect_ui_url}, health and pictures {self.settings.http_url}, "
             f"incoming folder {self.places.incoming}"
+            + (f", orders {self._orders.address}" if self._orders.enabled else "")
         )
 
     def _check_ports(self) -> None:
         wanted = [(self.settings.http.host, self.settings.http.port, "[http] port")]
         if self.settings.embedded_prefect:
             wanted.append((SERVER_HOST, self.settings.prefect.port, "[prefect] port"))
+        listener = self.settings.hl7.listener
+        if listener.enabled:
+            wanted.append((listener.host, listener.port, "[hl7.listener] host and port"))
         for host, port, key in wanted:
             family = socket.AF_INET6 if ":" in host else socket.AF_INET
             try:
@@ -194,6 +201,10 @@ class Service:
             except OSError as error:
                 reason = error.strerror or type(error).__name__
                 raise PortTaken(f"{host}:{port} cannot be listened on ({reason}); see {key}") from None
+
+    def _nudge(self) -> None:
+        if self._worker is not None:
+            self._worker.nudge()
 
     def _start_prefect(self) -> None:
         if not self.settings.embedded_prefect:
@@ -255,6 +266,8 @@ class Service:
             self._watch_worker()
             if self._http is not None and not self._http.alive:
                 raise ServiceError("the HTTP server ended; start the service anew")
+            if self._orders.problem:
+                raise ServiceError("the listener for orders ended; start the service anew")
 
     def _watch_prefect(self) -> None:
         server, restarts, now = self._prefect, self._restarts["prefect"], self._clock()
@@ -288,12 +301,15 @@ class Service:
         """Each part with what is wrong with it."""
         worker, model = self._worker, self._model
         prefect = None if answers(self.settings.prefect_api_url) else "does not answer"
-        return {
+        parts = {
             "database": self._database_problem(),
             "prefect": prefect,
             "worker": None if worker is not None and worker.ready else "not ready",
             "model": None if model is not None and model.ready else (model and model.problem) or "is being loaded",
         }
+        if self._orders.enabled:
+            parts["orders"] = self._orders.problem
+        return parts
 
     def _database_problem(self) -> str | None:
         try:
@@ -306,6 +322,7 @@ class Service:
     # ------------------------------------------------------------------------------------------------------------- stop
     def stop(self) -> None:
         """End everything, also what was only half started."""
+        self._orders.stop()
         for sender in self._senders.values():
             sender.stop()
         if self._courier is not None:

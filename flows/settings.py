@@ -152,6 +152,12 @@ class ListenerSettings(TlsSection):
     max_connections: Annotated[int, Field(ge=1, le=1000)] = 16
     idle_seconds: Seconds = 3600.0
     charset: Literal["ASCII", "8859/1", "UNICODE UTF-8"] = "UNICODE UTF-8"
+    accession_fields: Annotated[
+        tuple[Literal["SPM-2", "OBR-18", "OBR-3", "ORC-3", "OBR-2", "ORC-2"], ...], Field(min_length=1)
+    ] = ("SPM-2", "OBR-18", "OBR-3", "ORC-3")
+    service_codes: tuple[Annotated[str, Field(min_length=1)], ...] = ()
+    patient_authority: str = ""
+    default_authority: str = ""
 
     @field_validator("cert_file")
     @classmethod
@@ -166,6 +172,7 @@ class Hl7Settings(Section):
 
     sending_application: Annotated[str, Field(min_length=1)] = "SPHERO"
     sending_facility: str = ""
+    require_order: bool = False
     destination: tuple[Destination, ...] = ()
     listener: ListenerSettings = ListenerSettings()
 

@@ -18,6 +18,7 @@ from flows.deliver import AT_ONCE, Sender
 from flows.intake import Intake
 from flows.message_pictures import MessagePictures
 from flows.model_process import ModelProcess
+from flows.orders import OrderDesk
 from flows.pictures import Pictures
 from flows.places import Places
 from flows.release import Release
@@ -32,6 +33,7 @@ from integrations.hl7.batch_file import BatchFolder
 from integrations.hl7.escape import Charset
 from integrations.hl7.listener import ListenerLimits, MllpListener
 from integrations.hl7.mllp import Endpoint, MllpClient
+from integrations.hl7.order import OrderRules
 from integrations.hl7.profile import Profile
 from integrations.hl7.profile_file import load_profile
 from integrations.hl7.reception import Handler, Reception
@@ -165,6 +167,25 @@ def make_transport(destination: Destination, policy: AckPolicy) -> tuple[Transpo
     return MllpTransport(client, policy), client.endpoint.longest
 
 
+def make_order_desk(settings: Settings, database: Database, released: Callable[[], None]) -> OrderDesk:
+    """What the listener hands its messages to."""
+    listener = settings.hl7.listener
+    return OrderDesk(
+        database=database,
+        rules=OrderRules(
+            accession_fields=listener.accession_fields,
+            service_codes=frozenset(listener.service_codes),
+            patient_authority=listener.patient_authority,
+            default_authority=listener.default_authority,
+        ),
+        require_order=settings.hl7.require_order,
+        time_zone=settings.time_zone,
+        charset=Charset(listener.charset),
+        clock=functools.partial(datetime.now, settings.time_zone),
+        released=released,
+    )
+
+
 def make_senders(
     settings: Settings, database: Database, owner: str, profiles: Mapping[str, Profile]
 ) -> dict[str, Sender]:
@@ -220,6 +241,7 @@ def make_services(
         quiet_seconds=settings.folder.quiet_seconds,
         time_zone=settings.time_zone,
         clock=utc_now,
+        require_order=settings.hl7.require_order,
     )
     work = CaseWork(
         database=database,

@@ -26,8 +26,9 @@ import numpy as np
 
 from db.session import Database, UnitOfWork
 from db.states import MessageState
+from integrations.hl7.ack import Ack, read_ack
 from tests.fakes import WAITS
-from tests.support import free_port, wait_for
+from tests.support import free_port, peer, wait_for
 
 ROOT = Path(__file__).resolve().parent.parent
 READY_SECONDS = 240.0
@@ -74,10 +75,18 @@ class RunningService:
         What the fake detector takes for a field; None takes the shipped detector, as a user does.
     quiet_seconds : float
         A case into which nothing came for so long is complete.
+    more : mapping
+        Further environment variables, such as settings.
     """
 
     def __init__(
-        self, folder: Path, lis_port: int, *, field_seconds: float | None = 0.05, quiet_seconds: float = 1.5
+        self,
+        folder: Path,
+        lis_port: int,
+        *,
+        field_seconds: float | None = 0.05,
+        quiet_seconds: float = 1.5,
+        more: Mapping[str, str] | None = None,
     ) -> None:
         self.folder = folder
         self.lis_port = lis_port
@@ -96,6 +105,7 @@ class RunningService:
                 stable=STABLE_SECONDS, quiet=quiet_seconds, prefect=self.prefect_port, http=self.http_port, lis=lis_port
             )
         )
+        self._more = dict(more or {})
         self._process: subprocess.Popen[bytes] | None = None
         self._told = 0
         self.database = Database(f"sqlite:///{self.data / 'sphero.db'}")
@@ -116,7 +126,7 @@ class RunningService:
             self._process = subprocess.Popen(
                 [sys.executable, *self._command],
                 cwd=ROOT,
-                env={**os.environ, "SPHERO_CONFIG": str(self._config), "PYTHONPATH": str(ROOT)},
+                env={**os.environ, "SPHERO_CONFIG": str(self._config), "PYTHONPATH": str(ROOT), **self._more},
                 stdout=output,
                 stderr=output,
                 start_new_session=True,
@@ -387,3 +397,19 @@ def contents_below(folders: Sequence[Path]) -> dict[Path, bytes]:
 
 def _is_alive(entry: Path) -> bool:
     return ") Z " not in (entry / "stat").read_text()
+
+
+def send_loosely(port: int, file: Path, *messages: bytes) -> list[Ack]:
+    """Send with python-hl7's `mllp_send --loose` over one connection, as an interface engineer does; gives its answers.
+
+    Parameters
+    ----------
+    file : Path
+        Where the messages are written, one segment a line.
+    """
+    program = peer("mllp_send", str(Path(sys.executable).with_name("mllp_send")), remedy="pip install hl7")
+    file.write_bytes(b"\n".join(body.replace(b"\r", b"\n") for body in messages))
+    command = [str(program), "--loose", "--file", str(file), "--port", str(port), "127.0.0.1"]
+    said = subprocess.run(command, capture_output=True, timeout=60, check=True).stdout
+    blocks = [block.strip(b"\x0b\r\n") for block in said.split(b"\x1c")]
+    return [read_ack(block) for block in blocks if block]

@@ -20,6 +20,7 @@ from flows.cli import (
     lis_simulator,
     message,
     model,
+    order,
     train,
     up,
 )
@@ -52,6 +53,7 @@ dataset.app.command("synthesize")(dataset_import.synthesize)
 app.add_typer(dataset.app, name="dataset")
 app.add_typer(case.app, name="case")
 app.add_typer(message.app, name="message")
+app.add_typer(order.app, name="order")
 app.add_typer(audit.app, name="audit")
 app.command("lis-simulator", epilog=lis_simulator.FAULTS)(lis_simulator.lis_simulator)
 

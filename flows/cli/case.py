@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from flows.cli.output import AsJson, fail, print_facts, print_json, print_rows
-from flows.cli.records import open_database
+from flows.cli.records import one_order, open_database, person
 
 if TYPE_CHECKING:
     from db.session import UnitOfWork
@@ -57,6 +57,36 @@ def show_case(
             print_rows(shown[name], as_json=False, empty="")
 
 
+@app.command("link")
+def link_case(
+    case: Annotated[str, typer.Argument(help="Our id of the case, or its accession number.")],
+    order: Annotated[
+        str, typer.Argument(metavar="[ORDER]", help="The order's id, accession, placer or filler number.")
+    ] = "",
+    no_order: Annotated[
+        bool, typer.Option("--no-order", help="The case has no order and goes on without one.")
+    ] = False,
+    by: Annotated[str, typer.Option(help="Who says so, for the audit; the login by default.")] = "",
+) -> None:
+    """Say to which order a case belongs; it takes patient and numbers from it and is held no longer for want of it."""
+    from db.errors import IllegalMove, NotFound
+
+    if bool(order) == no_order:
+        raise typer.BadParameter("give an order, or --no-order", param_hint="ORDER")
+    database = open_database()
+    try:
+        with database.transaction(person(by)) as work:
+            case_id = work.cases.get(work.identities.find(case) or case).case_id
+            work.matching.link(case_id, one_order(work, order).order_id if order else None)
+            view = work.cases.get(case_id)
+    except NotFound:
+        fail("there is no such case; `sphero case list` shows them all")
+    except IllegalMove as error:
+        fail(error)
+    held = f", still held for {', '.join(view.hold_reasons)}" if view.hold_reasons else ""
+    print(f"case {case_id} is linked {'to its order' if order else 'to no order'}{held}")
+
+
 def _row(work: UnitOfWork, case: CaseView) -> dict[str, Any]:
     return {
         "case": case.case_id,
@@ -77,6 +107,7 @@ def _details(work: UnitOfWork, case: CaseView) -> dict[str, Any]:
         "attempts": case.attempts,
         "worker": case.lease_owner,
         "flow run": case.flow_run_id,
+        "order": order.order_id if (order := work.orders.of_case(case.case_id)) is not None else None,
         "fields": [
             {
                 "field": field.field_id,

@@ -39,6 +39,7 @@ pixel_aspect = 1.0                   # display width over height of one stored p
 [hl7]
 sending_application = "SPHERO"
 sending_facility = ""
+require_order = false                # true: a case is held until its order came from the LIS
 
 # One block for each receiver of results; without any, results stay here.
 # [[hl7.destination]]
@@ -67,6 +68,10 @@ allowed_addresses = []               # such as ["10.1.2.3", "10.1.0.0/16"]; empt
 max_connections = 16
 idle_seconds = 3600.0                # a connection on which nothing came for so long is closed
 charset = "UNICODE UTF-8"            # of messages that do not say it in MSH-18; or "8859/1", "ASCII"
+accession_fields = ["SPM-2", "OBR-18", "OBR-3", "ORC-3"]   # where the accession number stands: the first that has one
+service_codes = []                   # OBR-4 of the orders that are ours, such as ["58408-6"]; empty for all
+patient_authority = ""               # whose identifier counts where PID-3 has several; empty: type MR, else the first
+default_authority = ""               # of identifiers for which PID-3 names no authority; empty refuses them
 tls = false                          # true: with cert_file and key_file; ca_file: clients need a certificate
 
 [model]

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from flows.cli.output import fail
 
 if TYPE_CHECKING:
-    from db.session import Database
+    from db.order_views import OrderView
+    from db.session import Database, UnitOfWork
 
 
 def open_database() -> Database:
@@ -29,3 +30,13 @@ def open_database() -> Database:
 def person(name: str) -> str:
     """Who acts, for the audit: the name given, or else the login."""
     return name.strip() or getpass.getuser()
+
+
+def one_order(work: UnitOfWork, number: str) -> OrderView:
+    """The order with an id, accession, placer or filler number; ends where there is none or more than one."""
+    found = work.orders.find(number)
+    if not found:
+        fail("there is no such order; `sphero order list` shows them all")
+    if len(found) > 1:
+        fail(f"{len(found)} orders have this number; give the id of one, as `sphero order list` shows it")
+    return found[0]

@@ -20,6 +20,7 @@ from integrations.hl7.header import Header, read_header
 MAX_ACK_BYTES = 64 * 1024
 MAX_ACK_SEGMENTS = 100
 _NO_HEADER = Header(Separators("|", "^", "~", "\\", "&"), Segment("MSH", ("MSH",)))
+_CONTROL = re.compile("[\x00-\x1f]")
 _VERSION = re.compile(r"2\.\d(\.\d)?")
 
 
@@ -247,7 +248,8 @@ def build_ack(
     if errors:
         msa.append(_escaped(errors[0].text, separators))
     lines = [fields, msa, *(_err(error, separators, version) for error in errors)]
-    text = "".join(separators.field.join(line) + "\r" for line in lines)
+    # A control character that is echoed would break the segment, or the block the answer is sent in.
+    text = "".join(_CONTROL.sub("", separators.field.join(line)) + "\r" for line in lines)
     return text.encode("iso-8859-1", errors="replace")
 
 

@@ -143,6 +143,11 @@ class MllpListener:
         """Whether no more messages are taken."""
         return self._stopping.is_set()
 
+    @property
+    def is_listening(self) -> bool:
+        """Whether peers can connect."""
+        return self._acceptor is not None and self._acceptor.is_alive() and not self.is_stopping
+
     def start(self) -> None:
         """Listen; on return peers can connect.
 

@@ -37,6 +37,8 @@ class Site:
     """A watched folder with its database, and a clock that stands still until it is moved."""
 
     root: Path
+    url: str = ""
+    require_order: bool = False
     now: datetime = datetime(2026, 11, 23, 10, 0, tzinfo=UTC)
     database: Database = field(init=False)
     intake: Intake = field(init=False)
@@ -45,7 +47,7 @@ class Site:
     def __post_init__(self) -> None:
         incoming, store = self.root / "incoming", self.root / "store"
         incoming.mkdir()
-        self.database = Database(f"sqlite:///{self.root / 'sphero.db'}", lambda: self.now)
+        self.database = Database(self.url or f"sqlite:///{self.root / 'sphero.db'}", lambda: self.now)
         self.database.upgrade()
         staging = Staging(
             incoming=incoming,
@@ -71,6 +73,7 @@ class Site:
             quiet_seconds=QUIET,
             time_zone=BERLIN,
             clock=lambda: self.now,
+            require_order=self.require_order,
         )
 
     def put(self, accession: str, name: str, content: bytes) -> None:
