@@ -34,6 +34,10 @@ RISE = 0.12
 PLAUSIBLE_AREA = (0.12, 2.2)
 #: A mask above 1.3 usual cells that fills its convex hull by less than this is two cells, or a cell and dirt.
 LARGE, SMALLEST_SOLIDITY = 1.3, 0.9
+#: Below this any mask is what is left of a rim.
+BROKEN_SOLIDITY = 0.72
+#: A mask below this share of a usual cell within a piece that no point claims is the dark middle of a cell, not the cell.
+SMALL = 0.35
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -83,6 +87,14 @@ def grow_masks(rgb: NDArray[np.uint8], places: NDArray[np.float64]) -> Grown:
             continue
         free = without_rims(np.pad(region.image, 2), diameter)
         left += [BoxMask(left_edge + p.x - 2, top + p.y - 2, p.mask) for p in pieces(free, diameter)]
+    for index, mask in enumerate(masks):
+        if (
+            mask is not None
+            and mask.mask.sum() < SMALL * np.pi / 4 * diameter**2
+            and any(_is_within(mask, p) for p in left)
+        ):
+            masks[index] = None
+            left.append(mask)
     # What the label meant is unknown where its point lies on background: a cell's size about it is left alone.
     left += [_disc(place, diameter, whole.shape) for place in places if not _at(labels, place)]
     return Grown(tuple(masks), tuple(left), diameter)
@@ -155,10 +167,16 @@ def _believed(grown: NDArray[np.bool_], diameter: float) -> BoxMask | None:
     solidity = cv2.contourArea(outer) / max(cv2.contourArea(cv2.convexHull(outer)), 1.0)
     if not PLAUSIBLE_AREA[0] * usual <= area <= PLAUSIBLE_AREA[1] * usual:
         return None
-    if area > LARGE * usual and solidity < SMALLEST_SOLIDITY:
+    if solidity < (SMALLEST_SOLIDITY if area > LARGE * usual else BROKEN_SOLIDITY):
         return None
     left, top, w, h = cv2.boundingRect(mask)
     return BoxMask(left - 2, top - 2, mask[top : top + h, left : left + w].astype(np.bool_))
+
+
+def _is_within(mask: BoxMask, piece: BoxMask) -> bool:
+    """Whether a mask's box lies in another's."""
+    across = piece.x <= mask.x and mask.x + mask.mask.shape[1] <= piece.x + piece.mask.shape[1]
+    return across and piece.y <= mask.y and mask.y + mask.mask.shape[0] <= piece.y + piece.mask.shape[0]
 
 
 def _disc(place: NDArray[np.float64], diameter: float, shape: tuple[int, ...]) -> BoxMask:

@@ -22,8 +22,12 @@ from sphero_core.types import FieldImage
 SMALLEST_PIECE = 0.02
 #: Width, in cell diameters, below which what is left beside a labelled cell is that cell's rim.
 RIM = 0.06
+#: Widest break, in cell diameters, through which a pallor still counts as enclosed by its rim.
+BREAK = 0.12
 #: A hole larger than this share of a usual cell, or less convex, is a gap between cells and no pallor.
 LARGEST_PALLOR, CONVEX_PALLOR = 0.6, 0.78
+#: The same where a labelled centre lies in the hole: the ring of a pale cell that is larger than the usual one.
+LARGEST_POINTED = 1.4
 #: Largest inscribed radius of a hole over the root of its area: 0.39 for the gap of three touching discs, less for crescents.
 THIN = 0.3
 #: Of a piece, the share within labelled boxes above which the piece belongs to them.
@@ -89,20 +93,48 @@ def cell_foreground(
         ``x, y`` within cells: a hole around one is a pallor, whatever its form.
     """
     dark = stained(rgb)
-    side = 2 * max(1, round(RIM * diameter / 2)) + 1
     # A rim that the light breaks at one place still encloses its pallor, and so does the rim of a cell that the edge cuts.
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
-    closed = np.asarray(cv2.morphologyEx(dark, cv2.MORPH_CLOSE, kernel), np.uint8)
+    # Wide breaks are closed only about labelled centres: elsewhere that would make pallors of the gaps in a crowd.
+    found = _pallors(dark, dark, diameter, places) | _pallors(dark, _closed(dark, RIM * diameter), diameter, places)
+    if places is not None:
+        found |= _pallors(dark, _closed(dark, BREAK * diameter), diameter, places, pointed=True)
+    return np.asarray(dark | found, np.bool_)
+
+
+def _closed(dark: NDArray[np.uint8], width: float) -> NDArray[np.uint8]:
+    return np.asarray(cv2.morphologyEx(dark, cv2.MORPH_CLOSE, _disc(width)), np.uint8)
+
+
+def _disc(width: float) -> NDArray[np.uint8]:
+    side = 2 * max(1, round(width / 2)) + 1
+    return np.asarray(cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side)), np.uint8)
+
+
+def _pallors(
+    dark: NDArray[np.uint8],
+    enclosing: NDArray[np.uint8],
+    diameter: float,
+    places: NDArray[np.float64] | None,
+    *,
+    pointed: bool = False,
+) -> NDArray[np.uint8]:
+    """The pale centres that are holes of `enclosing`, which is `dark` or a closing of it; with what closed their rims."""
     pallor = np.zeros_like(dark)
-    for enclosing in (dark, closed):
-        framed = np.pad(enclosing, 1, constant_values=1)
-        contours, hierarchy = cv2.findContours(framed, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE, offset=(-1, -1))
-        for contour, links in zip(contours, hierarchy[0], strict=True):
-            if links[3] >= 0 and (outline := _pallor(np.asarray(contour, np.int32), diameter, places)) is not None:
-                cv2.drawContours(pallor, [outline], 0, 1, cv2.FILLED)
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * side + 1, 2 * side + 1))
-    near = np.asarray(cv2.dilate(pallor, kernel), np.uint8)
-    return np.asarray(dark | pallor | (closed & near), np.bool_)
+    framed = np.pad(enclosing, 1, constant_values=1)
+    contours, hierarchy = cv2.findContours(framed, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE, offset=(-1, -1))
+    for contour, links in zip(contours, hierarchy[0], strict=True):
+        hole = np.asarray(contour, np.int32)
+        if links[3] < 0 or (pointed and not (_is_convex(hole) and _holds(hole, places))):
+            continue
+        outline = _pallor(hole, diameter, places)
+        if outline is not None:
+            cv2.drawContours(pallor, [outline], 0, 1, cv2.FILLED)
+    near = np.asarray(cv2.dilate(pallor, _disc(4 * RIM * diameter)), np.uint8)
+    return np.asarray(pallor | (enclosing & near), np.uint8)
+
+
+def _is_convex(hole: NDArray[np.int32]) -> bool:
+    return bool(cv2.contourArea(hole) > CONVEX_PALLOR * cv2.contourArea(cv2.convexHull(hole)))
 
 
 def _pallor(hole: NDArray[np.int32], diameter: float, places: NDArray[np.float64] | None) -> NDArray[np.int32] | None:
@@ -110,9 +142,9 @@ def _pallor(hole: NDArray[np.int32], diameter: float, places: NDArray[np.float64
     usual = np.pi / 4 * diameter**2
     area, hull = cv2.contourArea(hole), np.asarray(cv2.convexHull(hole), np.int32)
     if area > LARGEST_PALLOR * usual:
-        inside = places is not None and area < usual
+        inside = places is not None and area < LARGEST_POINTED * usual
         return hole if inside and _holds(hole, places) else None
-    if area < 0.02 * usual or area > CONVEX_PALLOR * cv2.contourArea(hull) or _holds(hole, places):
+    if area < 0.02 * usual or _is_convex(hole) or _holds(hole, places):
         return hole
     # The ring about the dark middle of a target cell, or a crescent: long and thin, which no gap is.
     x, y, width, height = cv2.boundingRect(hole)
@@ -130,9 +162,7 @@ def _holds(hole: NDArray[np.int32], places: NDArray[np.float64] | None) -> bool:
 
 def without_rims(free: NDArray[np.bool_], diameter: float) -> NDArray[np.bool_]:
     """What is left of foreground when everything thinner than a rim is taken away."""
-    side = 2 * max(1, round(RIM * diameter / 2)) + 1
-    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
-    return np.asarray(cv2.morphologyEx(free.astype(np.uint8), cv2.MORPH_OPEN, kernel), np.bool_)
+    return np.asarray(cv2.morphologyEx(free.astype(np.uint8), cv2.MORPH_OPEN, _disc(RIM * diameter)), np.bool_)
 
 
 def pieces(free: NDArray[np.bool_], diameter: float) -> list[BoxMask]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -114,6 +115,36 @@ def test_a_pointer_drawn_into_the_image_leaves_the_cells_about_it_alone() -> Non
         assert plain is not None
         assert marked is not None
         assert _iou(_whole(plain, pixels.shape), _whole(marked, pixels.shape)) > 0.93
+
+
+def _rings(gap: int) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+    """A target cell whose rim has a gap of so many pixels, twelve plain discs about it, and the middle of each."""
+    pixels = np.full((300, 400, 3), 210, np.uint8)
+    centres = [(60 + 90 * column, 50 + 95 * row) for row in range(3) for column in range(4)]
+    for place in centres:
+        cv2.circle(pixels, place, 22, (190, 130, 160), cv2.FILLED, cv2.LINE_AA)
+    x, y = centres[5]
+    cv2.circle(pixels, (x, y), 17, (210, 210, 210), cv2.FILLED, cv2.LINE_AA)
+    cv2.circle(pixels, (x, y), 7, (190, 130, 160), cv2.FILLED, cv2.LINE_AA)
+    pixels[y - gap // 2 : y - gap // 2 + gap, x + 7 : x + 30] = 210
+    return pixels, np.array(centres, float) + 0.5
+
+
+def test_a_pale_cell_is_whole_though_its_rim_has_a_small_break() -> None:
+    for gap in (0, 3):
+        pixels, places = _rings(gap)
+        mask = grow_masks(pixels, places).masks[5]
+        assert mask is not None
+        assert mask.mask.sum() > 0.9 * np.pi * 22**2
+
+
+def test_the_dark_middle_of_a_cell_whose_rim_stands_apart_is_no_cell() -> None:
+    pixels, places = _rings(14)
+    grown = grow_masks(pixels, places)
+    assert grown.masks[5] is None
+    assert sum(mask is not None for mask in grown.masks) == 11
+    x, y = (int(v) for v in places[5])
+    assert any(_whole(piece, pixels.shape)[y, x] for piece in grown.unclaimed)
 
 
 def test_a_point_on_background_is_ignored() -> None:
