@@ -48,6 +48,22 @@ def show_message(
         show(view.ack, raw=raw, components=components)
 
 
+@app.command("guide")
+def guide(
+    profile: Annotated[str, typer.Argument(help="A shipped profile, or a file such as lis.toml.")] = "default",
+) -> None:
+    """Print the message guide of a profile, in Markdown: for the engineer of the receiving system."""
+    from flows.config import load_settings
+    from integrations.hl7.guide import guide as written
+    from integrations.hl7.profile_file import load_profile
+
+    settings = load_settings()
+    facility = settings.hl7.sending_facility or settings.site.name
+    sender = settings.hl7.sending_application
+    chosen = load_profile(profile, Path.cwd(), sending_application=sender, sending_facility=facility)
+    print(written(chosen), end="")
+
+
 def show_file(file: Path, *, raw: bool, components: bool, as_json: bool) -> None:
     """Show the messages in a file; ends with a line where it holds none."""
     from flows.cli.message_view import as_data, show
@@ -85,7 +101,9 @@ def _texts(view: MessageView) -> dict[str, Any]:
 
 def readable(message: bytes) -> str:
     """A message with one segment a line."""
-    return message.decode("utf-8", errors="replace").replace("\r", "\n").strip()
+    from integrations.hl7.reading import text_of
+
+    return text_of(message).replace("\r", "\n").strip()
 
 
 def _row(message: MessageView) -> dict[str, Any]:

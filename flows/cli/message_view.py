@@ -26,7 +26,7 @@ def show(message: bytes, *, raw: bool = False, components: bool = False, console
     components : bool
         Each component gets its own line, with its name.
     """
-    from integrations.hl7.reading import read_message
+    from integrations.hl7.reading import read_message, text_of
 
     console = console or Console(highlight=False)
     try:
@@ -35,7 +35,7 @@ def show(message: bytes, *, raw: bool = False, components: bool = False, console
         console.print(Text(f"as it came, for it cannot be taken apart: {error}", "dim"))
         segments = ()
     if not segments:
-        for line in message.decode("utf-8", errors="replace").replace("\n", "\r").split("\r"):
+        for line in text_of(message).replace("\n", "\r").split("\r"):
             if line:
                 console.print(Text("".join(_visible(line))), soft_wrap=True)
     for segment in segments:

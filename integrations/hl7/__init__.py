@@ -13,6 +13,7 @@ sample.py        results of an invented patient
 builder.py       the structure of messages, from hl7apy
 names.py         what segments and fields are called, from hl7apy too
 reading.py       any message taken apart for people
+guide.py         the message guide of a profile; guide_texts.py has its words
 conformance.py   our own check of the finished bytes
 control_id.py    MSH-10 from what is sent, to whom
 header.py        MSH of a received message: what must be known first

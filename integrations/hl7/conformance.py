@@ -75,6 +75,11 @@ def require_conformance(message: bytes, *, time_zone: bool = True) -> None:
         raise ConformanceError(rules)
 
 
+def structure_of(message: MessageType, dialect: Dialect) -> str:
+    """The segments of a message in their order; brackets: may be missing, braces: at least one."""
+    return _ORDER[message, dialect.has_specimen]
+
+
 def violations(message: bytes, *, time_zone: bool = True) -> Iterator[str]:
     """Yield the rules a message breaks, each with segment and field.
 
@@ -107,7 +112,7 @@ def violations(message: bytes, *, time_zone: bool = True) -> Iterator[str]:
     if message_type is None:
         yield f"MSH-9 has a value outside its table, or none of version {dialect.version}"
         return
-    order = _ORDER[message_type, dialect.has_specimen]
+    order = structure_of(message_type, dialect)
     if not _pattern(order).fullmatch(" ".join(segment.name for segment in segments)):
         yield f"the segments do not stand in the order {order}"
         return

@@ -94,15 +94,20 @@ def read_message(message: bytes) -> tuple[ReadSegment, ...]:
     ValueError
         It has no usable header, or too many segments. Nothing of it is quoted.
     """
-    try:
-        text = decode_message(message)
-    except ValueError:
-        # A set we do not know, or a wrong one named: what can be read is worth more than nothing.
-        text = message.decode("utf-8", errors="replace")
+    text = text_of(message)
     separators = read_separators(text)
     segments = split_segments(text, MAX_SEGMENTS)
     version = segments[0].field(12).split(separators.component)[0].strip()
     return tuple(_segment(segment, separators, version) for segment in segments if not _AROUND.match(segment.name))
+
+
+def text_of(message: bytes) -> str:
+    """The text of a message by its own character set, as far as it can be read."""
+    try:
+        return decode_message(message)
+    except ValueError:
+        # A set we do not know, or a wrong one named: what can be read is worth more than nothing.
+        return message.decode("utf-8", errors="replace")
 
 
 def _segment(segment: Segment, separators: Separators, version: str) -> ReadSegment:

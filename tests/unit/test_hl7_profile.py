@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from flows.checks import _profile
+from flows.cli.init import init
 from flows.config import check_settings
 from flows.wiring import make_profiles
 from integrations.errors import ProfileError
@@ -183,3 +186,32 @@ def test_the_settings_name_the_sender_where_the_profile_does_not(tmp_path: Path)
 def test_the_readme_names_every_shipped_profile() -> None:
     readme = (Path(__file__).resolve().parents[2] / "README.md").read_text()
     assert [name for name in shipped_profiles() if f"`{name}`" not in readme] == []
+
+
+def test_init_writes_a_profile_with_every_key_and_leaves_one_that_is_there(tmp_path: Path) -> None:
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / "lis.toml").write_text('version = "2.4"\n')
+    init(tmp_path / "new")
+    init(tmp_path / "kept")
+    assert load_profile("lis.toml", tmp_path / "new") == replace(Profile(), name="lis")
+    assert load_profile("lis.toml", tmp_path / "kept").version is Version.V2_4
+
+
+@pytest.mark.parametrize(
+    ("toml", "state", "told"),
+    [
+        ('version = "2.4"', "ok", "site: ORU^R01, HL7 2.4, UNICODE UTF-8"),
+        ('version = "2.9"', "fail", 'version: must be one of "2.3"'),
+        ('[pictures]\nsend = "pointer"', "note", "this machine only"),
+        ('[pictures]\nsend = "pointer"\nurl = "http://sphero.example:8080"', "ok", "HL7 2.5.1"),
+        ('[codes.grade]\n"1+" = { code = "1+", text = "+\\u0085" }', "ok", "HL7 2.5.1"),
+    ],
+)
+def test_doctor_tries_the_profile_of_each_destination(tmp_path: Path, toml: str, state: str, told: str) -> None:
+    (tmp_path / "site.toml").write_text(toml)
+    destination = {"name": "lis", "host": "127.0.0.1", "port": 1, "profile": "site.toml"}
+    settings = check_settings({"hl7": {"destination": [destination]}}, tmp_path)
+    check = _profile(settings, settings.hl7.destination[0])
+    assert (check.name, check.state) == ("profile lis", state)
+    assert told in check.found
+    assert (check.remedy == "") is (state == "ok")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from flows.cli.message import show_file
+from flows.cli.message import readable, show_file
 from flows.cli.message_view import as_data, show
 from integrations.hl7.ack import AckCode, build_ack
 from integrations.hl7.er7 import Separators
@@ -155,6 +155,16 @@ def test_files_of_every_kind_are_opened(around: bytes, count: int) -> None:
     assert len(found) == count
     for each in found:
         assert [segment.name for segment in read_message(each)] == [segment.name for segment in read_message(message())]
+
+
+def test_the_text_is_read_by_its_own_character_set() -> None:
+    assert PLAIN.patient is not None
+    result = replace(PLAIN, patient=replace(PLAIN.patient, family="Müller"))
+    body = build_message(result, load_profile("hl7-2.3", Path()), "lis").body
+    assert b"M\xfcller" in body
+    assert any("Müller ^ Zoe" in line for line in shown(body))
+    assert "Müller^Zoe" in "\n".join(shown(body, raw=True))
+    assert "Müller^Zoe" in readable(body)
 
 
 def test_lines_may_end_as_they_like() -> None:
