@@ -410,6 +410,6 @@ def send_loosely(port: int, file: Path, *messages: bytes) -> list[Ack]:
     program = peer("mllp_send", str(Path(sys.executable).with_name("mllp_send")), remedy="pip install hl7")
     file.write_bytes(b"\n".join(body.replace(b"\r", b"\n") for body in messages))
     command = [str(program), "--loose", "--file", str(file), "--port", str(port), "127.0.0.1"]
-    said = subprocess.run(command, capture_output=True, timeout=60, check=True).stdout
+    said = subprocess.run(command, capture_output=True, timeout=240, check=True).stdout
     blocks = [block.strip(b"\x0b\r\n") for block in said.split(b"\x1c")]
     return [read_ack(block) for block in blocks if block]

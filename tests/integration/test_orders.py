@@ -338,7 +338,6 @@ import os, signal, sys
 from zoneinfo import ZoneInfo
 from datetime import datetime, UTC
 from db.session import Database
-from flows.message_pictures import MessagePictures
 from flows.orders import OrderDesk
 from integrations.hl7.escape import Charset
 from integrations.hl7.order import OrderRules
@@ -362,7 +361,7 @@ def test_killed_at_any_step_nothing_is_lost_or_doubled(strict: Lab, database_url
         input=LIS.orm().strip(),
         env={**os.environ},
         check=False,
-        timeout=60,
+        timeout=240,
     )
     assert killed.returncode == -9
     with strict.database.reading() as work:
