@@ -156,7 +156,7 @@ class MllpClient:
         self.endpoint = endpoint
         self._clock = clock
         self._connect = connect or open_connection
-        self._tls = tls
+        self.tls = tls
         self._connection: _Connection | None = None
 
     def __enter__(self) -> Self:
@@ -237,10 +237,10 @@ class MllpClient:
     def _open(self) -> _Connection:
         endpoint = self.endpoint
         opened = self._connect(endpoint.host, endpoint.port, endpoint.connect_timeout)
-        if self._tls is None:
+        if self.tls is None:
             return _Connection(opened, BlockReader(endpoint.max_ack_bytes))
         try:
-            secured, early = self._tls.secure(opened, endpoint.tls_timeout)
+            secured, early = self.tls.secure(opened, endpoint.tls_timeout)
         except BaseException:
             opened.close()
             raise
@@ -282,7 +282,7 @@ class MllpClient:
 
     def _raise_refusal(self, connection: _Connection, error: OSError) -> None:
         """Tell a refusal of our certificate, which came late, from a connection that broke."""
-        if self._tls is not None and not connection.answered and self._tls.is_refusal(error):
+        if self.tls is not None and not connection.answered and self.tls.is_refusal(error):
             raise _Refused(_words(error)) from None
 
     def _await_answer(self, connection: _Connection, control_id: str) -> tuple[Ack, bytes]:

@@ -168,10 +168,9 @@ def test_mllp_send_to_our_listener(tmp_path: Path, line_end: bytes) -> None:
     file, orders = tmp_path / "orders.hl7", Orders()
     file.write_bytes(b"".join(order.replace(b"\r", line_end) for order in ORDERS))
     with MllpListener(orders) as listener:
-        command = [Path(sys.executable).with_name("mllp_send"), "--loose", "--port", str(listener.port)]
-        sent = subprocess.run(
-            [*command, "--file", file, listener.host], capture_output=True, timeout=60, check=True, cwd=tmp_path
-        )
+        program = str(Path(sys.executable).with_name("mllp_send"))
+        command = [program, "--loose", "--port", str(listener.port), "--file", str(file), listener.host]
+        sent = subprocess.run(command, capture_output=True, timeout=60, check=True, cwd=tmp_path)
     assert [sent.stdout.count(b"MSA|AA|" + control_id) for control_id in (b"C1", b"C2", b"C3")] == [1, 1, 1]
     assert orders.texts == TEXTS
 

@@ -12,6 +12,7 @@ from integrations.hl7.listener import MllpListener
 from integrations.hl7.message import build_message
 from integrations.hl7.mllp import Endpoint, MllpClient
 from integrations.hl7.reception import new_control_id
+from integrations.hl7.result import Patient
 from integrations.hl7.tls import ClientTls, TlsFiles
 from tests.certificates import Authority
 from tests.hl7_examples import PLAIN, PROFILE, message
@@ -20,7 +21,7 @@ from tests.node_peers import NodePeer, pem_arguments
 from tests.order_examples import Lis
 from tests.support import wait_for
 
-UMLAUTS = replace(PLAIN, patient=replace(PLAIN.patient, family="Müller-Łukasz", given="Zoë"))
+UMLAUTS = replace(PLAIN, patient=Patient("123456", "HOSP", "Müller-Łukasz", "Zoë"))
 MESSAGES = [build_message(UMLAUTS, PROFILE, "lis").body, *(message(number) for number in range(2, 6))]
 ORDERS = [Lis().orm(control_id=f"ORDER{number}") for number in range(1, 6)]
 ORDERS += [Lis().oml(control_id="ORDER6"), Lis().merge("123456^^^HOSP^MR", "99^^^HOSP^MR", control_id="ORDER7")]
