@@ -109,7 +109,7 @@ class TimedTransport(MllpTransport):
     """Times each call, and fails when one is over its deadline."""
 
     def __init__(self, client: MllpClient, figures: Figures, slack: float) -> None:
-        super().__init__(client)
+        super().__init__(client, AckPolicy())
         self._endpoint = client.endpoint
         self._figures = figures
         self._slack = slack
@@ -243,7 +243,6 @@ class Trial:
             name="lis",
             database=self.database,
             transport=transport,
-            policy=AckPolicy(),
             owner="trial/sender",
             lease_seconds=3600,
             clock=lambda: self._now,
