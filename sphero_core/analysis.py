@@ -75,7 +75,8 @@ def analyse_field(
     plan = plan_tiles(image.width, image.height, cell_diameter_px, detector.input)
     found, saturated = find(detector, image.pixels, plan)
     cells = measure_cells(image.pixels, call_cells(found, detector.thresholds, image, plan.scale))
-    cells = judge_cells(cells, detector.judge, detector.thresholds.spherocyte, cell_diameter_px)
+    threshold = detector.thresholds.spherocyte
+    cells = judge_cells(cells, detector.judge, threshold, cell_diameter_px, detector.calibration)
     return FieldFindings(
         cells=tuple(cells),
         width=image.width,

@@ -1,7 +1,7 @@
 """The model bundle: one folder with the exported network and everything needed to use and to trust it.
 
     <bundle>/
-      bundle.json        name, version, input, thresholds, spherocyte judge, training data and split, figures, licences
+      bundle.json        name, version, input, thresholds, spherocyte judge, calibration, training data and split, figures, licences
       model/             the TensorFlow SavedModel
       SHA256             one line: the SHA-256 over all other files
 
@@ -18,6 +18,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from sphero_core.calibration import Calibration
 from sphero_core.errors import BundleError
 from sphero_core.judge import SpherocyteJudge
 from sphero_core.types import BundleId
@@ -68,7 +69,7 @@ class Bundle:
     """A verified bundle on disk; without a judge, the network alone decides what a spherocyte is.
 
     `label_margin` is how far the boxes that people drew stand off the cells' outlines, as a share of the median cell's diameter: an
-    evaluation compares boxes drawn in that way.
+    evaluation compares boxes drawn in that way. `calibration` is that of P(Spherocyte | red cell); None where none helped.
     """
 
     path: Path
@@ -78,6 +79,7 @@ class Bundle:
     judge: SpherocyteJudge | None
     label_margin: float
     description: dict[str, Any]
+    calibration: Calibration | None = None
 
     @property
     def model_path(self) -> Path:
@@ -125,7 +127,7 @@ def load_bundle(path: Path) -> Bundle:
     try:
         description = json.loads((path / _DESCRIPTION).read_text(encoding="utf-8"))
         thresholds = {key.casefold(): float(value) for key, value in description["thresholds"].items()}
-        judge = description.get("spherocyte_judge")
+        judge, calibration = description.get("spherocyte_judge"), description.get("calibration")
         return Bundle(
             path=path,
             id=BundleId(str(description["name"]), str(description["version"]), found),
@@ -134,6 +136,7 @@ def load_bundle(path: Path) -> Bundle:
             judge=None if judge is None else SpherocyteJudge.from_mapping(judge),
             label_margin=float(description.get("label_margin", 0.0)),
             description=description,
+            calibration=None if calibration is None else Calibration.from_mapping(calibration),
         )
     except (ValueError, KeyError, TypeError) as error:
         raise BundleError(f"{_DESCRIPTION} of the model bundle cannot be read: {error}") from error

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sphero_core.bundle import Bundle, InputSpec, Thresholds
+from sphero_core.calibration import Calibration
 from sphero_core.judge import SpherocyteJudge
 from sphero_core.types import BundleId
 
@@ -59,6 +60,8 @@ class Detector:
         None leaves the decision on spherocytes to the network.
     label_margin : float
         See `sphero_core.bundle.Bundle`.
+    calibration : Calibration or None
+        Of P(Spherocyte | red cell).
     """
 
     forward: Forward
@@ -67,6 +70,7 @@ class Detector:
     bundle: BundleId | None = None
     judge: SpherocyteJudge | None = None
     label_margin: float = 0.0
+    calibration: Calibration | None = None
 
 
 def load_detector(bundle: Bundle, *, threads: int | None = None) -> Detector:
@@ -87,7 +91,9 @@ def load_detector(bundle: Bundle, *, threads: int | None = None) -> Detector:
     module = tf.saved_model.load(str(bundle.model_path))
     forward = _forward(module.signatures["serving_default"], tf)
     forward(np.full((bundle.input.height, bundle.input.width, 3), 220, np.uint8))
-    return Detector(forward, bundle.input, bundle.thresholds, bundle.id, bundle.judge, bundle.label_margin)
+    return Detector(
+        forward, bundle.input, bundle.thresholds, bundle.id, bundle.judge, bundle.label_margin, bundle.calibration
+    )
 
 
 def _forward(signature: Any, tf: Any) -> Forward:

@@ -7,13 +7,14 @@ gives the probability that is reported. It is fitted on patients that the networ
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sphero_core.calibration import Calibration
 from sphero_core.types import Cell, CellClass
 
 #: Order of the features; all are plain numbers.
@@ -73,12 +74,64 @@ class SpherocyteJudge:
 
     def probabilities(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
         """P(spherocyte | red cell) of each row of features, shape (n,); what is NaN speaks neither for nor against."""
+        return np.asarray(1.0 / (1.0 + np.exp(-(self.says(features).sum(axis=1) + self.bias))), np.float64)
+
+    def says(self, features: NDArray[np.float64]) -> NDArray[np.float64]:
+        """What each feature says of each cell, in log odds: its weight times its standardised value, shape (n, 7).
+
+        Above 0 speaks for a spherocyte. The sum of a row and the bias is the log odds of the judge's probability.
+        """
         x = (features - np.array(self.mean)) / np.array(self.scale)
-        return np.asarray(1.0 / (1.0 + np.exp(-(np.nan_to_num(x) @ np.array(self.weights) + self.bias))), np.float64)
+        return np.asarray(np.nan_to_num(x) * np.array(self.weights), np.float64)
+
+
+def explain(judge: SpherocyteJudge, features: NDArray[np.float64]) -> list[tuple[str, float]]:
+    """Why a cell was called: each feature's say in log odds, the weightiest first.
+
+    Parameters
+    ----------
+    judge : SpherocyteJudge
+    features : ndarray of float, shape (7,)
+        Of the cell, see `features_of`.
+    """
+    says = judge.says(features[None])[0].tolist()
+    return sorted(zip(FEATURES, says, strict=True), key=lambda pair: -abs(pair[1]))
+
+
+def weigh(
+    probabilities: NDArray[np.float64],
+    features: NDArray[np.float64],
+    judge: SpherocyteJudge | None,
+    calibration: Calibration | None = None,
+) -> NDArray[np.float64]:
+    """Probabilities of candidates once judge and calibration had their say on the red cells: shape (n, 4).
+
+    Parameters
+    ----------
+    probabilities : ndarray of float, shape (n, 4)
+        The network's, of RBC, Spherocyte, Platelet, WBC.
+    features : ndarray of float, shape (n, 7)
+        See `features_of`; NaN for what is no red cell.
+    judge : SpherocyteJudge or None
+        None leaves the decision to the network.
+    calibration : Calibration or None
+    """
+    if judge is None and calibration is None:
+        return probabilities
+    red = probabilities[:, 0] + probabilities[:, 1]
+    is_red = red >= probabilities[:, 2:].max(axis=1, initial=0.0)
+    share = probabilities[:, 1] / np.maximum(red, 1e-6) if judge is None else judge.probabilities(features)
+    spherocyte = red * (share if calibration is None else calibration(share))
+    weighed = np.column_stack([red - spherocyte, spherocyte, probabilities[:, 2:]])
+    return np.where(is_red[:, None], weighed, probabilities)
 
 
 def judge_cells(
-    cells: Sequence[Cell], judge: SpherocyteJudge | None, threshold: float, cell_diameter_px: float
+    cells: Sequence[Cell],
+    judge: SpherocyteJudge | None,
+    threshold: float,
+    cell_diameter_px: float,
+    calibration: Calibration | None = None,
 ) -> list[Cell]:
     """Decide anew which red cells of a field are spherocytes.
 
@@ -92,6 +145,8 @@ def judge_cells(
         On P(Spherocyte).
     cell_diameter_px : float
         Median cell diameter of the case in pixels of the field.
+    calibration : Calibration or None
+        Of the judge's probability, or of the network's where there is no judge.
 
     Returns
     -------
@@ -99,10 +154,15 @@ def judge_cells(
         In the same order, scores and classes of red cells renewed; the red-cell score stays.
     """
     red = [i for i, cell in enumerate(cells) if cell.cell_class.is_red_cell]
-    if judge is None or not red:
+    if not red or (judge is None and calibration is None):
         return list(cells)
     judged = list(cells)
-    given = judge.probabilities(features_of([cells[i] for i in red], cell_diameter_px))
+    if judge is None:
+        given = np.array([network_share(cells[i]) for i in red])
+    else:
+        given = judge.probabilities(features_of([cells[i] for i in red], cell_diameter_px))
+    if calibration is not None:
+        given = calibration(given)
     for i, share in zip(red, given.tolist(), strict=True):
         spherocyte = share * cells[i].red_cell_score
         is_one = spherocyte >= threshold
@@ -149,7 +209,11 @@ def network_share(cell: Cell) -> float:
 
 
 def fit_judge(
-    features: NDArray[np.float64], is_spherocyte: NDArray[np.bool_], *, ridge: float = 1.0
+    features: NDArray[np.float64],
+    is_spherocyte: NDArray[np.bool_],
+    *,
+    ridge: float = 1.0,
+    without: Collection[str] = (),
 ) -> SpherocyteJudge:
     """Fit by penalised maximum likelihood (Newton's method).
 
@@ -159,11 +223,14 @@ def fit_judge(
     is_spherocyte : ndarray of bool, shape (n,)
     ridge : float
         Weight of the squared standardised coefficients, the bias left out.
+    without : collection of str
+        Features that get no weight.
 
     Returns
     -------
     SpherocyteJudge
     """
+    features = np.where(np.isin(FEATURES, list(without)), 0.0, features)
     mean = np.nanmean(features, axis=0)
     scale = np.maximum(np.nanstd(features, axis=0), 1e-6)
     x = np.column_stack([np.nan_to_num((features - mean) / scale), np.ones(len(features))])

@@ -153,5 +153,6 @@ def _cells(run: Run, field: FieldImage, diameter: float, thresholds: Thresholds)
     plan = plan_tiles(field.width, field.height, diameter, run.detector.input)
     found, _ = find(run.detector, field.pixels, plan)
     cells = measure_cells(field.pixels, call_cells(found, thresholds, field, plan.scale))
-    cells = judge_cells(cells, run.detector.judge, run.detector.thresholds.spherocyte, diameter)
+    threshold = run.detector.thresholds.spherocyte
+    cells = judge_cells(cells, run.detector.judge, threshold, diameter, run.detector.calibration)
     return cells, run.clock() - started
