@@ -13,44 +13,27 @@ from __future__ import annotations
 
 import hashlib
 import json
-import pickle
-from collections.abc import Sequence
-from dataclasses import asdict, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from sphero_core.analysis import call_cells, find
-from sphero_core.bundle import Thresholds
 from sphero_core.datasets.coco import LabelledImage
 from sphero_core.datasets.masks import masks_from_boxes
-from sphero_core.detector import Detector
 from sphero_core.errors import DatasetError
-from sphero_core.evaluation.detection import detections_of
-from sphero_core.evaluation.run import LOWEST, field_diameters
+from sphero_core.evaluation.run import field_diameters
 from sphero_core.image import read_image
-from sphero_core.judge import FEATURES, SpherocyteJudge, features_of
-from sphero_core.morphology import measure_cells
-from sphero_core.tiling import plan_tiles
 from sphero_core.training.config import RunConfig
-from sphero_core.training.export import detector_of, export_bundle
-from sphero_core.training.operating_point import (
-    FoldPrediction,
-    choose,
-    fit_judge_on,
-    judged_by_others,
-    mean_precision,
-)
+from sphero_core.training.deciding import Decision, decide
+from sphero_core.training.export import export_bundle
+from sphero_core.training.operating_point import mean_precision
+from sphero_core.training.predict import ByShare, predictions_on, write_whole
 from sphero_core.training.train import TrainingData, checkpoints, group_diameters, samples_of, step_of, train
 
 #: Name of the pointed images among the folds.
 POINTS = "points"
-#: Beginning of the name of a block of pointed images; see `sphero_core.datasets.points`.
-BLOCK = "block_"
-PREDICTIONS = "predictions.pickle"
 #: A labelled box this close to the edge may be that of a cut cell, in pixels.
 EDGE_PX = 4.0
 
@@ -82,44 +65,34 @@ def fit(
     DatasetError
         The run and the data sets at hand do not fit together.
     """
-    if (run.points is None) != (not pointed):
-        raise DatasetError(
-            "a run with 'points' needs labelled points, and only such a run; see --point-images, --points"
-        )
     out.mkdir(parents=True, exist_ok=True)
-    data, chosen_on = _split(run, images, pointed, out)
-    start = _pretrained(run, data, out)
+    data, chosen_on = split(run, images, pointed, out)
+    start = pretrained(run, data, out)
     train(run, data, out / "final", start=start)
     margin = label_margin(data, run)
     folds = {group: _inner_fold(run, group, data, out, start, margin) for group in run.groups}
     if chosen_on:
-        folds[POINTS] = _pointed_fold(run, data, chosen_on, out, margin)
-    share, thresholds, judge, figures = _choose(folds)
-    choice = {"share_of_schedule": share, "thresholds": asdict(thresholds), **figures}
-    (out / "choice.json").write_text(json.dumps(choice, indent=2))
-    checkpoint = min(checkpoints(out / "final"), key=lambda kept: abs(step_of(kept) / run.steps - share))
-    used = {"groups": list(run.groups), "images": len(data.patients), "sha256": data_hash(data.patients)}
-    provenance: dict[str, Any] = {
-        "spherocyte_judge": judge.as_mapping() if judge else None,
-        "label_margin": margin,
-        "training_data": {**run.data, **used},
-        "cell_diameters_px": {group: data.diameters[group] for group in run.groups},
-        "inner_folds": {
-            "steps": run.inner_steps,
-            "stop": f"checkpoint {step_of(checkpoint)} of {run.steps}",
-            **figures,
-        },
-    }
-    if run.points:
-        kept = {"images": len(data.pointed), "sha256": data_hash(data.pointed), "chosen_on_images": len(chosen_on)}
-        provenance["training_points"] = {**run.points.data, **kept}
-    return export_bundle(run, checkpoint, thresholds, samples_of(run, data), bundle, provenance)
+        folds[POINTS] = pointed_fold(run, data, chosen_on, out / "final", margin)
+    chosen = choose_on(folds)
+    keep_choice(chosen, out / "choice.json")
+    described = describe(run, data, chosen_on, margin) | {"inner_folds": {"steps": run.inner_steps}}
+    return export_chosen(run, data, chosen, out / "final", bundle, described)
 
 
-def _split(
+def split(
     run: RunConfig, images: Sequence[LabelledImage], pointed: Sequence[LabelledImage], out: Path
 ) -> tuple[TrainingData, tuple[LabelledImage, ...]]:
-    """What is trained on, and the pointed images that thresholds and judge are chosen on; the rest is not read."""
+    """What is trained on, and the pointed images that thresholds and judge are chosen on; the rest is not read.
+
+    Raises
+    ------
+    DatasetError
+        The run and the data sets at hand do not fit together.
+    """
+    if (run.points is None) != (not pointed):
+        raise DatasetError(
+            "a run with 'points' needs labelled points, and only such a run; see --point-images, --points"
+        )
     patients = tuple(image for image in images if image.group in run.groups)
     trained, chosen_on = [], []
     for image in pointed if run.points else ():
@@ -131,7 +104,7 @@ def _split(
     kept = out / "diameters.json"
     if not kept.exists():
         measured = group_diameters(patients, run.pixel_aspect) | group_diameters(trained)
-        kept.write_text(json.dumps(measured, indent=2))
+        write_whole(kept, json.dumps(measured, indent=2).encode())
     diameters = {str(k): float(v) for k, v in json.loads(kept.read_text()).items()}
     return TrainingData(patients, tuple(trained), diameters), tuple(chosen_on)
 
@@ -150,7 +123,7 @@ def block_number(group: str) -> int:
     return int(digits)
 
 
-def _pretrained(run: RunConfig, data: TrainingData, out: Path) -> Path | None:
+def pretrained(run: RunConfig, data: TrainingData, out: Path) -> Path | None:
     """The checkpoint that every network of the run starts from; None for random weights."""
     if run.points is None or run.points.pretrain_steps == 0:
         return None
@@ -186,106 +159,104 @@ def data_hash(images: Sequence[LabelledImage]) -> str:
     return total.hexdigest()
 
 
-def _inner_fold(
-    run: RunConfig, held: str, data: TrainingData, out: Path, start: Path | None, margin: float
-) -> dict[float, list[FoldPrediction]]:
-    """Predictions on the held-out patient by the share of the schedule at which each kept checkpoint was written."""
+def _inner_fold(run: RunConfig, held: str, data: TrainingData, out: Path, start: Path | None, margin: float) -> ByShare:
+    """Predictions on the held-out patient of a network that saw the others."""
     inner = replace(run, groups=tuple(group for group in run.groups if group != held), steps=run.inner_steps)
     folder = out / f"inner-{held}"
-    if (known := _kept(folder)) is not None:
-        return known
-    written = train(inner, data, folder, start=start)[-run.checkpoints :]
+    train(inner, data, folder, start=start)
     images = [image for image in data.patients if image.group == held]
-    sizes = [data.diameters[held]] * len(images)
-    return _predict_all(inner, written, data, images, sizes, folder, margin, run.pixel_aspect)
+    return predictions_on(inner, data, images, [data.diameters[held]] * len(images), folder, margin, run.pixel_aspect)
 
 
-def _pointed_fold(
-    run: RunConfig, data: TrainingData, images: Sequence[LabelledImage], out: Path, margin: float
-) -> dict[float, list[FoldPrediction]]:
-    """Predictions of the final network on blocks that it did not see."""
-    folder = out / "final"
-    if (known := _kept(folder)) is not None:
-        return known
-    written = checkpoints(folder)[-run.checkpoints :]
+def pointed_fold(
+    run: RunConfig, data: TrainingData, images: Sequence[LabelledImage], folder: Path, margin: float
+) -> ByShare:
+    """Predictions of a network on blocks that it did not see."""
     sizes = field_diameters([image.path for image in images], [""] * len(images), 1.0)
-    return _predict_all(run, written, data, images, sizes, folder, margin, 1.0)
+    return predictions_on(run, data, images, sizes, folder, margin, 1.0)
 
 
-def _kept(folder: Path) -> dict[float, list[FoldPrediction]] | None:
-    path = folder / PREDICTIONS
-    if not path.exists():
-        return None
-    found: dict[float, list[FoldPrediction]] = pickle.loads(path.read_bytes())  # noqa: S301  # written below, by us
-    return found
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """What the inner folds chose.
 
-
-def _predict_all(
-    run: RunConfig,
-    written: Sequence[Path],
-    data: TrainingData,
-    images: Sequence[LabelledImage],
-    sizes: Sequence[float],
-    folder: Path,
-    margin: float,
-    pixel_aspect: float,
-) -> dict[float, list[FoldPrediction]]:
-    samples = samples_of(run, data)
-    predictions = {}
-    for checkpoint in written:
-        detector = detector_of(run, checkpoint, LOWEST, samples, margin)
-        share = round(step_of(checkpoint) / run.steps, 3)
-        predictions[share] = [
-            _predict(detector, image, diameter, pixel_aspect) for image, diameter in zip(images, sizes, strict=True)
-        ]
-    (folder / PREDICTIONS).write_bytes(pickle.dumps(predictions))
-    return predictions
-
-
-def _predict(detector: Detector, image: LabelledImage, diameter: float, pixel_aspect: float) -> FoldPrediction:
-    field = read_image(image.path, pixel_aspect=pixel_aspect)
-    plan = plan_tiles(field.width, field.height, diameter, detector.input)
-    found, _ = find(detector, field.pixels, plan)
-    cells = measure_cells(field.pixels, call_cells(found, LOWEST, field, plan.scale))
-    red = np.array([cell.cell_class.is_red_cell for cell in cells], np.bool_)
-    features = np.full((len(cells), len(FEATURES)), np.nan)
-    features[red] = features_of([cell for cell in cells if cell.cell_class.is_red_cell], diameter)
-    detections = detections_of(cells, detector.label_margin * diameter, (field.width, field.height))
-    fx, fy = field.to_stored
-    boxes = image.boxes / np.array([fx, fy, fx, fy])
-    outlines = [outline / np.array([fx, fy]) for outline in image.ignored] if image.group.startswith(BLOCK) else []
-    kept = ~_on_ignored(detections.boxes, outlines)
-    return FoldPrediction(
-        detections.boxes[kept], detections.probabilities[kept], features[kept], boxes, tuple(image.classes)
-    )
-
-
-def _on_ignored(boxes: NDArray[np.float64], outlines: Sequence[NDArray[np.float64]]) -> NDArray[np.bool_]:
-    """Which boxes have their centre within an ignored outline, shape (n,)."""
-    centres = boxes[:, :2] + boxes[:, 2:] / 2
-    shapes = [np.asarray(outline, np.float32)[:, None] for outline in outlines]
-    return np.array(
-        [any(cv2.pointPolygonTest(shape, (float(x), float(y)), False) >= 0 for shape in shapes) for x, y in centres],
-        np.bool_,
-    ).reshape(len(boxes))
-
-
-def _choose(
-    folds: dict[str, dict[float, list[FoldPrediction]]],
-) -> tuple[float, Thresholds, SpherocyteJudge | None, dict[str, Any]]:
-    """The share of the schedule that is best over the folds, and thresholds and judge there.
-
-    The judge is kept if spherocytes are ranked better with it than by the network alone, each patient under a judge fitted on the others.
+    Attributes
+    ----------
+    share : float
+        Where in its schedule the network stops.
+    kept : str
+        Name of the decision that leaves in the bundle.
+    decisions : dict of str to Decision
+        All that were compared, see `sphero_core.training.deciding.VARIANTS`.
+    mean_precision : dict of float to float
+        By share of the schedule, what the share was chosen by.
     """
+
+    share: float
+    kept: str
+    decisions: dict[str, Decision]
+    mean_precision: dict[float, float]
+
+    @property
+    def figures(self) -> dict[str, Any]:
+        """What a bundle tells of it."""
+        compared = {name: decision.figures for name, decision in self.decisions.items()}
+        return {"mean_precision_by_share": self.mean_precision, "kept": self.kept, **compared}
+
+
+def choose_on(folds: Mapping[str, ByShare]) -> Chosen:
+    """The share of the schedule that is best over the patients, and the decisions on spherocytes there."""
     patients = [predictions for name, predictions in folds.items() if name != POINTS]
     shares = sorted(set.intersection(*(set(predictions) for predictions in patients)))
     scores = {s: float(np.mean([mean_precision(predictions[s]) for predictions in patients])) for s in shares}
     best = max(shares, key=lambda share: scores[share])
     # The final network's schedule is longer: its checkpoints do not lie at quite the same shares.
-    chosen = {name: predictions[min(predictions, key=lambda s: abs(s - best))] for name, predictions in folds.items()}
-    pooled = [field for fields in chosen.values() for field in fields]
-    alone, judged = choose(pooled), choose(judged_by_others(chosen))
-    figures = {"mean_precision_by_share": scores, "network_alone": alone[1], "with_judge": judged[1]}
-    if judged[1]["Spherocyte"]["ap50"] > alone[1]["Spherocyte"]["ap50"]:
-        return best, judged[0], fit_judge_on(pooled), figures
-    return best, alone[0], None, figures
+    kept, decisions = decide(
+        {name: predictions[min(predictions, key=lambda s: abs(s - best))] for name, predictions in folds.items()}
+    )
+    return Chosen(best, kept, decisions, scores)
+
+
+def keep_choice(chosen: Chosen, path: Path) -> None:
+    """Write what was chosen as JSON: a person reads it, and `sphero_core.training.crossval` compares the decisions."""
+    document = {
+        "share_of_schedule": chosen.share,
+        "mean_precision_by_share": chosen.mean_precision,
+        "kept": chosen.kept,
+        "decisions": {name: decision.as_mapping() for name, decision in chosen.decisions.items()},
+    }
+    write_whole(path, (json.dumps(document, indent=2) + "\n").encode())
+
+
+def describe(run: RunConfig, data: TrainingData, chosen_on: Sequence[LabelledImage], margin: float) -> dict[str, Any]:
+    """What a bundle says of its training data."""
+    patients = [image for image in data.patients if image.group in run.groups]
+    used = {"groups": list(run.groups), "images": len(patients), "sha256": data_hash(patients)}
+    described: dict[str, Any] = {
+        "label_margin": margin,
+        "training_data": {**run.data, **used},
+        "cell_diameters_px": {group: data.diameters[group] for group in run.groups},
+    }
+    if run.points:
+        kept = {"images": len(data.pointed), "sha256": data_hash(data.pointed), "chosen_on_images": len(chosen_on)}
+        described["training_points"] = {**run.points.data, **kept}
+    return described
+
+
+def export_chosen(
+    run: RunConfig, data: TrainingData, chosen: Chosen, folder: Path, bundle: Path, described: Mapping[str, Any]
+) -> str:
+    """Export the network in `folder`, stopped where the inner folds say, with what they chose; gives the bundle's SHA-256.
+
+    `described` is what the bundle says beside that; its ``inner_folds`` gets the figures of the choice.
+    """
+    checkpoint = min(checkpoints(folder), key=lambda kept: abs(step_of(kept) / run.steps - chosen.share))
+    decision = chosen.decisions[chosen.kept]
+    stop = {"stop": f"checkpoint {step_of(checkpoint)} of {run.steps}"}
+    provenance = {
+        **described,
+        "spherocyte_judge": decision.judge.as_mapping() if decision.judge else None,
+        "calibration": decision.calibration.as_mapping() if decision.calibration else None,
+        "inner_folds": {**described.get("inner_folds", {}), **stop, **chosen.figures},
+    }
+    return export_bundle(run, checkpoint, decision.thresholds, samples_of(run, data), bundle, provenance)

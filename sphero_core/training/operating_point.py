@@ -6,8 +6,8 @@ one here, so thresholds lean to the strict side.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from sphero_core.bundle import Thresholds
 from sphero_core.evaluation.average_precision import Ranked, average_precision
 from sphero_core.evaluation.matching import box_iou, is_red, match_one_to_one
-from sphero_core.judge import SpherocyteJudge, fit_judge
 from sphero_core.types import CellClass
 
 _GRID = np.round(np.arange(0.10, 0.91, 0.01), 2)
@@ -54,13 +53,6 @@ class FoldPrediction:
         scores = p[:, 1] if spherocytes else p[:, 0] + p[:, 1]
         return Ranked(scores, box_iou(self.boxes[red], self.true_boxes[np.array(wanted, np.bool_)]))
 
-    def judged(self, judge: SpherocyteJudge) -> FoldPrediction:
-        """The same candidates with what the judge says of the red cells."""
-        red = self.probabilities[:, 0] + self.probabilities[:, 1]
-        spherocyte = red * judge.probabilities(self.features)
-        probabilities = np.column_stack([red - spherocyte, spherocyte, self.probabilities[:, 2:]])
-        return replace(self, probabilities=probabilities)
-
     def examples(self) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
         """Features of the candidates on labelled red cells, and whether the label is Spherocyte."""
         wanted = np.array([c.is_red_cell for c in self.true_classes], np.bool_)
@@ -68,21 +60,6 @@ class FoldPrediction:
         ranked, red = self.ranked(spherocytes=False), is_red(self.probabilities)
         matched = match_one_to_one(ranked.scores, ranked.overlap)
         return self.features[red][matched >= 0], is_spherocyte[matched[matched >= 0]]
-
-
-def fit_judge_on(fields: Sequence[FoldPrediction]) -> SpherocyteJudge:
-    """A judge fitted on every labelled red cell that was found."""
-    examples = [field.examples() for field in fields]
-    return fit_judge(np.concatenate([x for x, _ in examples]), np.concatenate([y for _, y in examples]))
-
-
-def judged_by_others(folds: Mapping[str, Sequence[FoldPrediction]]) -> list[FoldPrediction]:
-    """Each patient's predictions under a judge fitted on the other patients."""
-    judged = []
-    for group, fields in folds.items():
-        judge = fit_judge_on([field for other, theirs in folds.items() if other != group for field in theirs])
-        judged += [field.judged(judge) for field in fields]
-    return judged
 
 
 def mean_precision(fields: Sequence[FoldPrediction]) -> float:

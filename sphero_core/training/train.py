@@ -118,7 +118,7 @@ def _drawn(run: RunConfig) -> list[TrainingField]:
 
 
 def train(run: RunConfig, data: TrainingData, out: Path, *, start: Path | None = None) -> list[Path]:
-    """Train a run through the Model Garden's trainer; resumes from the newest checkpoint in `out`.
+    """Train a run through the Model Garden's trainer; resumes from the newest checkpoint in `out`, and has nothing to do after the last.
 
     Parameters
     ----------
@@ -135,6 +135,9 @@ def train(run: RunConfig, data: TrainingData, out: Path, *, start: Path | None =
     list of Path
         The kept checkpoints, oldest first.
     """
+    kept = checkpoints(out)
+    if kept and step_of(kept[-1]) >= run.steps:
+        return kept
     out.mkdir(parents=True, exist_ok=True)
     write_run(run, out / "run.yaml")
     tf.keras.utils.set_random_seed(run.seed)

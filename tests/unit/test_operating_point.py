@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
 pytest.importorskip("official", reason="the training extra is not installed")
 
 from sphero_core.judge import FEATURES
-from sphero_core.training.operating_point import FoldPrediction, choose, judged_by_others, mean_precision
+from sphero_core.training.operating_point import FoldPrediction, choose, mean_precision
 from sphero_core.types import CellClass
 
 
@@ -48,20 +46,3 @@ def test_an_unmatched_candidate_costs_precision() -> None:
         field.true_classes,
     )
     assert choose([stray])[1]["Spherocyte"]["f1"] == pytest.approx(0.8)
-
-
-def test_a_patient_is_judged_by_what_the_others_teach() -> None:
-    """Circularity tells the classes apart in both patients, in opposite senses: each is then judged wrongly."""
-
-    def field(sign: float) -> FoldPrediction:
-        drawn = _field([0.5] * 40, [i % 2 == 0 for i in range(40)])
-        features = np.zeros((40, len(FEATURES)))
-        features[:, 1] = [sign if i % 2 == 0 else -sign for i in range(40)]
-        return replace(drawn, features=features)
-
-    one, other = judged_by_others({"a": [field(1.0)], "b": [field(-1.0)]})
-    spherocytes = np.arange(40) % 2 == 0
-    for judged in (one, other):
-        assert judged.probabilities[spherocytes, 1].max() < judged.probabilities[~spherocytes, 1].min()
-    agreeing = judged_by_others({"a": [field(1.0)], "b": [field(1.0)]})[0]
-    assert agreeing.probabilities[spherocytes, 1].min() > agreeing.probabilities[~spherocytes, 1].max()

@@ -14,7 +14,8 @@ from sphero_core.datasets.coco import LabelledImage
 from sphero_core.errors import DatasetError
 from sphero_core.synthetic_case import write_synthetic_case
 from sphero_core.training.config import PointsConfig, RunConfig, read_run, write_run
-from sphero_core.training.fit import _on_ignored, _split, block_number, fit, label_margin
+from sphero_core.training.fit import block_number, fit, label_margin, split
+from sphero_core.training.predict import on_ignored
 from sphero_core.training.train import TrainingData, _told, training_fields
 
 RUN = RunConfig(
@@ -47,7 +48,7 @@ def images(folder: Path, groups: list[str]) -> list[LabelledImage]:
 def test_the_reported_block_is_neither_trained_nor_chosen_on(tmp_path: Path) -> None:
     patients = images(tmp_path / "p", ["a", "b", "c"])
     pointed = images(tmp_path / "q", ["block_010", "block_011", "block_012", "block_013"])
-    data, chosen_on = _split(RUN, patients, pointed, tmp_path)
+    data, chosen_on = split(RUN, patients, pointed, tmp_path)
     assert [image.group for image in data.patients] == ["a", "b"]
     assert [image.group for image in data.pointed] == ["block_012", "block_013"]
     assert [image.group for image in chosen_on] == ["block_011"]
@@ -99,5 +100,5 @@ def test_the_number_of_a_block() -> None:
 def test_boxes_on_ignored_outlines_are_told_by_their_centre() -> None:
     square = np.array([(10, 10), (30, 10), (30, 30), (10, 30)], float)
     boxes = np.array([(12, 12, 10, 10), (28, 28, 20, 20), (60, 60, 5, 5)], float)
-    assert _on_ignored(boxes, [square]).tolist() == [True, False, False]
-    assert _on_ignored(boxes[:0], [square]).shape == (0,)
+    assert on_ignored(boxes, [square]).tolist() == [True, False, False]
+    assert on_ignored(boxes[:0], [square]).shape == (0,)
