@@ -10,7 +10,9 @@ import typer
 from flows.cli import (
     analyze,
     audit,
+    card,
     case,
+    crossval,
     dataset,
     dataset_import,
     demo,
@@ -21,6 +23,7 @@ from flows.cli import (
     message,
     model,
     order,
+    robustness,
     train,
     up,
 )
@@ -44,6 +47,9 @@ app.command("doctor")(doctor.doctor)
 app.command("analyze")(analyze.analyze)
 app.command("evaluate")(evaluate.evaluate)
 model.app.command("train")(train.train)
+model.app.command("crossval")(crossval.crossval)
+model.app.command("robustness")(robustness.robustness)
+model.app.command("card")(card.card)
 app.add_typer(model.app, name="model")
 dataset.app.command("import")(dataset_import.import_labels)
 dataset.app.command("masks")(dataset.masks)

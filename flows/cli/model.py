@@ -32,14 +32,22 @@ def bundle_of(setting: str | None) -> str:
 
 @app.command("show")
 def show(bundle: BundleOption = None, as_json: AsJson = False) -> None:
-    """Show what a bundle is: training data, input, thresholds, figures, licences."""
+    """Show what a bundle is: training data, input, thresholds, judge, calibration, figures, licences."""
     from sphero_core.bundle import load_bundle, resolve_bundle
 
     found = load_bundle(resolve_bundle(bundle_of(bundle)))
+    # What older bundles say nothing of is told as absent.
+    absent = {
+        "label_margin": found.label_margin,
+        "spherocyte_judge": None,
+        "calibration": None,
+        "training_points": None,
+    }
+    description = {**absent, **found.description}
     if as_json:
-        print_json({**found.description, "sha256": found.id.sha256, "path": str(found.path)})
+        print_json({**description, "sha256": found.id.sha256, "path": str(found.path)})
         return
-    print_facts({"path": found.path, "sha256": found.id.sha256, **_flat(found.description)})
+    print_facts({"path": found.path, "sha256": found.id.sha256, **_flat(description)})
 
 
 @app.command("verify")

@@ -107,17 +107,30 @@ def figures_of(matches: Sequence[Matches]) -> Figures:
     labelled = sum(image.labelled for image in matches)
     if labelled == 0:
         return Figures(None, None, None)
+    precision, found = _curves(matches, labelled)
+    mean = precision.mean(axis=1)
+    return Figures(float(np.mean(mean)), float(mean[0]), float(np.mean(found)))
+
+
+def precision_at_recalls(matches: Sequence[Matches]) -> NDArray[np.float64]:
+    """Interpolated precision at IoU 0.50 at the recalls 0, 0.01, ... 1: shape (101,); all NaN without a labelled cell."""
+    labelled = sum(image.labelled for image in matches)
+    return _curves(matches, labelled)[0][0] if labelled else np.full(len(_RECALLS), np.nan)
+
+
+def _curves(matches: Sequence[Matches], labelled: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Precision by overlap and recall, shape (10, 101), and the largest recall by overlap."""
     order = np.argsort(-np.concatenate([image.scores for image in matches]), kind="mergesort")
     hits = np.concatenate([image.hits for image in matches], axis=1)[:, order]
     true = np.cumsum(hits, axis=1)
     precision = true / np.maximum(np.arange(1, hits.shape[1] + 1), 1)
     envelope = np.maximum.accumulate(precision[:, ::-1], axis=1)[:, ::-1]
-    mean = [
-        float(np.mean(np.append(line, 0.0)[np.searchsorted(seen / labelled, _RECALLS, side="left")]))
+    lines = [
+        np.append(line, 0.0)[np.searchsorted(seen / labelled, _RECALLS, side="left")]
         for line, seen in zip(envelope, true, strict=True)
     ]
-    recall = true[:, -1] / labelled if hits.shape[1] else np.zeros(len(OVERLAPS))
-    return Figures(float(np.mean(mean)), mean[0], float(np.mean(recall)))
+    found = true[:, -1] / labelled if hits.shape[1] else np.zeros(len(OVERLAPS))
+    return np.array(lines), found
 
 
 def _labelled(images: Sequence[Ranked]) -> COCO:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 T = TypeVar("T")
 
@@ -43,13 +44,38 @@ def bootstrap_interval(
     """
     if not 0 < confidence < 1:
         raise ValueError(f"confidence {confidence} is no probability; give a number between 0 and 1, such as 0.95")
+    values = bootstrap_draws(
+        lambda drawn: np.array([np.nan if (answer := statistic(drawn)) is None else answer]),
+        fields,
+        seed=seed,
+        repetitions=repetitions,
+    )
+    return interval_of(values[:, 0], confidence)
+
+
+def bootstrap_draws(
+    statistics: Callable[[Sequence[T]], NDArray[np.float64]], fields: Sequence[T], *, seed: int, repetitions: int = 1000
+) -> NDArray[np.float64]:
+    """Several figures of each selection of fields drawn with replacement: shape (repetitions, k); NaN where one has none.
+
+    Parameters
+    ----------
+    statistics : callable
+        All k figures of a selection.
+    fields : sequence
+    seed : int
+    repetitions : int
+    """
     if not fields:
-        return None
+        return np.full((repetitions, len(statistics(fields))), np.nan)
     draws = np.random.default_rng(seed).integers(0, len(fields), (repetitions, len(fields)))
-    answers = [statistic([fields[int(i)] for i in draw]) for draw in draws]
-    values = np.array([np.nan if answer is None else answer for answer in answers], np.float64)
-    values = values[np.isfinite(values)]
-    if 2 * len(values) < repetitions:
+    return np.array([statistics([fields[int(i)] for i in draw]) for draw in draws], np.float64)
+
+
+def interval_of(draws: NDArray[np.float64], confidence: float = 0.95) -> tuple[float, float] | None:
+    """Percentile interval of one figure's draws, shape (repetitions,); None where fewer than half of them have the figure."""
+    values = draws[np.isfinite(draws)]
+    if 2 * len(values) < len(draws):
         return None
     low, high = np.quantile(values, [(1 - confidence) / 2, (1 + confidence) / 2])
     return float(low), float(high)

@@ -109,6 +109,11 @@ def split(
     return TrainingData(patients, tuple(trained), diameters), tuple(chosen_on)
 
 
+def is_reported(run: RunConfig, group: str) -> bool:
+    """Whether a block of pointed images is kept from every network of a run."""
+    return run.points is not None and block_number(group) % run.points.blocks == run.points.reported
+
+
 def block_number(group: str) -> int:
     """Number at the end of a block's name, such as 12 of ``block_012``.
 

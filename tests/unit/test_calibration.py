@@ -38,7 +38,7 @@ def test_it_never_turns_an_order_round(kind: str) -> None:
     rng = np.random.default_rng(3)
     given = rng.random(200)
     fitted = FITS[kind](given, rng.random(200) < 1 - given)  # scores that are worth the reverse of what they say
-    line = fitted(np.linspace(0, 1, 101))
+    line = fitted(np.linspace(0, 1, 101, dtype=np.float64))
     assert np.all(np.diff(line) >= 0)
     assert np.all((line > 0) & (line < 1))
 
@@ -47,7 +47,8 @@ def test_isotonic_has_the_means_of_its_blocks() -> None:
     given = np.array([0.1, 0.2, 0.3, 0.4, 0.5, 0.6])
     fitted = fit_isotonic(given, np.array([False, True, False, True, True, True]))
     assert fitted(np.array([0.01]))[0] == pytest.approx(0.002)
-    assert fitted(1 / (1 + np.exp(-np.array([fitted.x[1]]))))[0] == pytest.approx(0.5)
+    middle = np.array([1 / (1 + np.exp(-fitted.x[1]))], np.float64)
+    assert fitted(middle)[0] == pytest.approx(0.5)
     assert fitted(np.array([0.99]))[0] == pytest.approx(0.998)
 
 
