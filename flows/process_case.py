@@ -34,7 +34,7 @@ AT_ONCE = 3  # fields of a case under way: two in the model process, one whose r
 EACH_BY_ITSELF = 8  # up to so many fields each has its own task
 MOST_GROUPS = 5  # more fields than that are analysed in so many tasks
 MOST_PICTURES = 8  # shown in Prefect by themselves; the summary links to all
-SCALE_FIELDS = 5  # the scale of a case is measured in so many fields; in all where these do not give it
+SCALE_FIELDS = 8  # the scale of a case is measured in so many fields; in all where these do not give it
 MOST_SENT = 20  # messages that a case's run sends at most at one destination, others' that were due before it included
 MODEL_SECONDS = 60.0
 
