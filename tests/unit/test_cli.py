@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -124,7 +125,10 @@ def test_a_case_is_found_by_its_accession(sphero: Sphero, site: Database) -> Non
 def test_a_message_is_shown_segment_by_segment(sphero: Sphero, site: Database) -> None:
     shown = sphero("message", "show", "CONTROL1")
     assert shown.returncode == 0
-    assert "\nPID|1||123456" in shown.stdout
+    assert re.search(r"^PID ", shown.stdout, re.MULTILINE)
+    assert re.search(r"^ +PID-3 +Patient identifier list +123456", shown.stdout, re.MULTILINE)
+    raw = sphero("message", "show", "CONTROL1", "--raw")
+    assert "\nPID|1||123456" in raw.stdout.replace("\r", "\n")
     assert [each["state"] for each in asked(sphero, "message", "list", "--json")] == ["waiting"]
 
 
