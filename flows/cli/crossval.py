@@ -26,7 +26,8 @@ def crossval(
     ] = None,
     only: Annotated[list[str] | None, typer.Option(metavar="GROUP", help="Only this fold; repeatable.")] = None,
     final: Annotated[
-        bool, typer.Option("--final", help="Then train on all patients and export OUT/bundle with its model card.")
+        bool,
+        typer.Option("--final", help="Then train on all patients and export OUT/bundle; its card: sphero model card."),
     ] = False,
 ) -> None:
     """Leave one patient out after the other, and write a report of what is found in it.
