@@ -27,12 +27,11 @@ from sphero_core.datasets.layout import DataImage, Label, file_sha256, labels_of
 from sphero_core.datasets.problems import Problem
 from sphero_core.datasets.twins import merge_boxes, merge_points, merge_twins
 from sphero_core.errors import DatasetError, ImageError
-from sphero_core.evaluation.points import CHULA_CLASSES, read_points
+from sphero_core.evaluation.points import CHULA_CLASSES, IMAGE_SUFFIXES, read_points
 from sphero_core.image import probe_image
 from sphero_core.types import CellClass
 
 ROBOFLOW_FILE = "_annotations.coco.json"
-_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff")
 
 Tick = Callable[[], None]
 
@@ -187,7 +186,7 @@ def import_points(
     DatasetError
         There is no label file, one cannot be read, no image is left, or images cannot be grouped as asked.
     """
-    paths = {path.stem: path for path in sorted(images.iterdir()) if path.suffix.casefold() in _SUFFIXES}
+    paths = {path.stem: path for path in sorted(images.iterdir()) if path.suffix.casefold() in IMAGE_SUFFIXES}
     files = sorted(labels.glob("*.txt"), key=lambda path: (number_of(path.stem), path.stem))
     if not files:
         raise DatasetError("the folder of points holds no .txt file; give one for each image, with lines 'x y class'")

@@ -25,15 +25,12 @@ from sphero_core.datasets.coco import LabelledImage
 from sphero_core.datasets.groups import block_of, join_groups, number_of
 from sphero_core.datasets.growing import Grown, grow_masks
 from sphero_core.datasets.masks import outline_of
-from sphero_core.errors import DatasetError
-from sphero_core.evaluation.points import CHULA_CLASSES, LabelledPoints, read_points
+from sphero_core.evaluation.points import CHULA_CLASSES, LabelledPoints, pair_files, read_points
 from sphero_core.image import read_image
 from sphero_core.types import CellClass, FieldImage
 
 #: Points of twins this near to each other, in diameters of the usual cell, label the same cell.
 SAME_CELL = 0.4
-
-_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -79,13 +76,9 @@ def read_pointed(
     DatasetError
         There is no label file, one has no image, or one cannot be read.
     """
-    paths = {path.stem: path for path in sorted(images.iterdir()) if path.suffix.casefold() in _SUFFIXES}
-    files = sorted(labels.glob("*.txt"), key=lambda path: (number_of(path.stem), path.stem))
-    if not files:
-        raise DatasetError("the folder of points holds no .txt file; give one for each image, with lines 'x y class'")
-    missing = [path.name for path in files if path.stem not in paths]
-    if missing:
-        raise DatasetError(f"{len(missing)} label files have no image of the same name, {missing[0]} the first")
+    pairs = pair_files(images, labels)
+    paths = {label.stem: image for image, label in pairs}
+    files = sorted((label for _, label in pairs), key=lambda path: (number_of(path.stem), path.stem))
     twins: dict[str, list[Path]] = defaultdict(list)
     for file in files:
         twins[hashlib.sha256(paths[file.stem].read_bytes()).hexdigest()].append(file)

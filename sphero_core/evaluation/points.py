@@ -26,6 +26,8 @@ CHULA_CLASSES: Mapping[str, CellClass] = {
 }
 #: Column of the confusion for points that no detection covers.
 MISSED = "missed"
+#: How the names of images end.
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,6 +47,24 @@ class LabelledPoints:
     def scaled(self, x: float, y: float) -> LabelledPoints:
         """The same points in another pixel grid, e.g. from stored pixels to the field in true proportion."""
         return LabelledPoints(self.places * np.array([x, y]), self.classes)
+
+
+def pair_files(images: Path, labels: Path) -> list[tuple[Path, Path]]:
+    """Each label file of a folder with the image of the same name, sorted by name.
+
+    Raises
+    ------
+    DatasetError
+        There is no label file, or one has no image.
+    """
+    paths = {path.stem: path for path in sorted(images.iterdir()) if path.suffix.casefold() in IMAGE_SUFFIXES}
+    files = sorted(labels.glob("*.txt"))
+    if not files:
+        raise DatasetError("the folder of points holds no .txt file; give one for each image, with lines 'x y class'")
+    missing = [path.name for path in files if path.stem not in paths]
+    if missing:
+        raise DatasetError(f"{len(missing)} label files have no image of the same name, {missing[0]} the first")
+    return [(paths[path.stem], path) for path in files]
 
 
 def read_points(path: Path, classes: Mapping[str, CellClass | None] = CHULA_CLASSES) -> LabelledPoints:

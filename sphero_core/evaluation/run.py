@@ -23,7 +23,7 @@ from sphero_core.detector import Detector
 from sphero_core.errors import DatasetError
 from sphero_core.evaluation.coco_truth import truth_of
 from sphero_core.evaluation.detection import detections_of, evaluate_detection
-from sphero_core.evaluation.points import CHULA_CLASSES, LabelledPoints, evaluate_points, read_points
+from sphero_core.evaluation.points import CHULA_CLASSES, LabelledPoints, evaluate_points, pair_files, read_points
 from sphero_core.image import read_image, read_reduced
 from sphero_core.judge import judge_cells
 from sphero_core.morphology import measure_cells
@@ -33,8 +33,6 @@ from sphero_core.types import Cell, CellClass, FieldImage
 
 #: Average precision looks at candidates down to this probability.
 LOWEST = Thresholds(red_cell=0.05, spherocyte=0.5, platelet=0.05, wbc=0.05)
-
-_SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff")
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,14 +107,7 @@ def read_point_folder(
     DatasetError
         A folder holds no label file, or a label file has no image.
     """
-    paths = {path.stem: path for path in sorted(images.iterdir()) if path.suffix.lower() in _SUFFIXES}
-    files = sorted(labels.glob("*.txt"))
-    if not files:
-        raise DatasetError("the folder of points holds no .txt file; give one a image, lines 'x y class'")
-    unpaired = [path.name for path in files if path.stem not in paths]
-    if unpaired:
-        raise DatasetError(f"{len(unpaired)} label files have no image of the same name, {unpaired[0]} the first")
-    return [PointImage(paths[path.stem], read_points(path, classes)) for path in files]
+    return [PointImage(image, read_points(label, classes)) for image, label in pair_files(images, labels)]
 
 
 def field_diameters(paths: Sequence[Path], groups: Sequence[str], pixel_aspect: float) -> list[float]:
