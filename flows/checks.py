@@ -18,7 +18,8 @@ from db.session import Database
 from db.upgrade import SchemaState
 from flows.log import tell
 from flows.prefect_server import answers
-from flows.settings import Destination, ListenerSettings, Settings, TlsSection
+from flows.setting_types import TlsListenerSection, TlsSection
+from flows.settings import Destination, ListenerSettings, Settings
 from flows.wiring import make_client, make_profile, make_tls_files
 from integrations.errors import Hl7Error, TlsError
 from integrations.hl7.message import build_message
@@ -209,7 +210,7 @@ def checks_of_certificates(name: str, section: TlsSection) -> Iterator[Check]:
     files = make_tls_files(section)
     try:
         found = list(validities(files))
-        if isinstance(section, ListenerSettings):
+        if isinstance(section, TlsListenerSection):
             files.server_context()
         else:
             files.client_context()

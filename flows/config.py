@@ -18,10 +18,13 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 from pydantic_settings import SettingsError as UnreadableSetting
 
+from flows.dicom_settings import DicomSettings, PeerSettings
 from flows.errors import SettingsError
-from flows.settings import DATA, ENV_PREFIX, Destination, Hl7Settings, Settings, TlsSection
+from flows.setting_types import TlsSection
+from flows.settings import DATA, ENV_PREFIX, Destination, Hl7Settings, Settings
 
 AnySection = TypeVar("AnySection", bound=TlsSection)
+AnyPeer = TypeVar("AnyPeer", bound=PeerSettings)
 
 CONFIG_VARIABLE = "SPHERO_CONFIG"
 FILE_NAME = "sphero.toml"
@@ -72,11 +75,22 @@ def check_settings(values: Mapping[str, Any], folder: Path) -> Settings:
         raise SettingsError(
             f"an environment variable {ENV_PREFIX}<SECTION>__<KEY> cannot be read; lists and tables are given as JSON"
         ) from None
-    names = [destination.name for destination in settings.hl7.destination]
-    doubled = next((name for name in names if names.count(name) > 1), None)
-    if doubled:
-        raise SettingsError(f"[[hl7.destination]] name: {doubled!r} stands twice; give each destination its own name")
+    _refuse_doubled_names(settings)
     return _completed(settings, folder.absolute())
+
+
+def _refuse_doubled_names(settings: Settings) -> None:
+    destinations = [each.name for each in settings.hl7.destination]
+    archives = [each.name for each in settings.dicom.archive]
+    stores = [each.name for each in settings.dicom.store]
+    for section, names in (("hl7.destination", destinations), ("dicom.store", stores), ("dicom.archive", archives)):
+        doubled = next((name for name in names if names.count(name) > 1), None)
+        if doubled:
+            thing = section.rpartition(".")[2]
+            raise SettingsError(f"[[{section}]] name: {doubled!r} stands twice; give each {thing} its own name")
+    both = next((name for name in archives if name in destinations), None)  # the outbox knows them by name
+    if both:
+        raise SettingsError(f"[[dicom.archive]] name: {both!r} is an [[hl7.destination]] too; give it another name")
 
 
 def _completed(settings: Settings, folder: Path) -> Settings:
@@ -95,6 +109,7 @@ def _completed(settings: Settings, folder: Path) -> Settings:
             "database": settings.database.model_copy(update={"url": url}),
             "model": settings.model.model_copy(update={"bundle": bundle}),
             "hl7": _completed_hl7(settings.hl7, folder),
+            "dicom": _completed_dicom(settings.dicom, folder),
         }
     )
 
@@ -112,6 +127,20 @@ def _completed_hl7(settings: Hl7Settings, folder: Path) -> Hl7Settings:
     )
 
 
+def _completed_dicom(settings: DicomSettings, folder: Path) -> DicomSettings:
+    return settings.model_copy(
+        update={
+            "receiver": _completed_tls(settings.receiver, folder),
+            "store": tuple(_completed_peer(each, folder) for each in settings.store),
+            "archive": tuple(_completed_peer(each, folder) for each in settings.archive),
+        }
+    )
+
+
+def _completed_peer(peer: AnyPeer, folder: Path) -> AnyPeer:
+    return _completed_files(_completed_tls(peer, folder), folder, ("password_file", "token_file"))
+
+
 def _completed_folder(destination: Destination, folder: Path) -> Destination:
     if destination.folder is None:
         return destination
@@ -119,7 +148,10 @@ def _completed_folder(destination: Destination, folder: Path) -> Destination:
 
 
 def _completed_tls(section: AnySection, folder: Path) -> AnySection:
-    keys = ("ca_file", "cert_file", "key_file", "key_password_file")
+    return _completed_files(section, folder, ("ca_file", "cert_file", "key_file", "key_password_file"))
+
+
+def _completed_files(section: AnySection, folder: Path, keys: tuple[str, ...]) -> AnySection:
     files = {key: getattr(section, key) for key in keys}
     return section.model_copy(update={key: folder / file.expanduser() for key, file in files.items() if file})
 

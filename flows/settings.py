@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import ipaddress
 from pathlib import Path
 from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from flows.dicom_settings import DicomSettings
+from flows.setting_types import Host, Name, Network, Port, Seconds, Section, TlsListenerSection, TlsSection
 
 ENV_PREFIX = "SPHERO_"
 DATA = "<data>"
@@ -20,14 +22,6 @@ def _zone(name: str) -> str:
     except (KeyError, ValueError, OSError):
         raise ValueError('must be a name of the IANA time zone list, such as "Europe/Berlin" or "UTC"') from None
     return name
-
-
-def _network(text: str) -> str:
-    try:
-        ipaddress.ip_network(text)
-    except ValueError:
-        raise ValueError('must be an address or a network, such as "10.1.2.3" or "10.1.0.0/16"') from None
-    return text
 
 
 def _http_url(url: str) -> str:
@@ -42,18 +36,6 @@ def _profile(value: object) -> object:
             'must be the name of a shipped profile or a path such as "lis.toml"; write these keys into that file'
         )
     return value
-
-
-Port = Annotated[int, Field(ge=1, le=65535)]
-Seconds = Annotated[float, Field(gt=0, le=86_400)]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,39}$")]
-Host = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^\S+$")]
-
-
-class Section(BaseModel):
-    """A section: unknown keys are refused, values are frozen, errors do not repeat what was given."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, allow_inf_nan=False)
 
 
 class Site(Section):
@@ -94,26 +76,6 @@ class FolderSettings(Section):
     pixel_aspect: Annotated[float, Field(ge=0.2, le=5.0)] = 1.0
 
 
-class TlsSection(Section):
-    """A section of something that may speak TLS; see `integrations.hl7.tls`."""
-
-    tls: bool = False
-    ca_file: Path | None = None
-    cert_file: Path | None = None
-    key_file: Path | None = None
-    key_password_file: Path | None = None
-
-    @field_validator("ca_file", "cert_file", "key_file", "key_password_file")
-    @classmethod
-    def _only_with_tls(cls, file: Path | None, info: ValidationInfo) -> Path | None:
-        # Who names certificates and leaves `tls` out would else send in the clear without knowing it.
-        if file is not None and info.data.get("tls") is False:
-            raise ValueError("is given, but tls is not: set tls = true")
-        if file is not None and info.field_name == "key_file" and info.data.get("cert_file") is None:
-            raise ValueError("is given without cert_file")
-        return file
-
-
 class Destination(TlsSection):
     """One receiver of results."""
 
@@ -141,14 +103,13 @@ class Destination(TlsSection):
         return value
 
 
-class ListenerSettings(TlsSection):
+class ListenerSettings(TlsListenerSection):
     """Where orders and patient data come in."""
 
-    cert_file: Annotated[Path | None, Field(validate_default=True)] = None
     enabled: bool = False
     host: Host = "127.0.0.1"
     port: Port = 2576
-    allowed_addresses: tuple[Annotated[str, AfterValidator(_network)], ...] = ()
+    allowed_addresses: tuple[Network, ...] = ()
     max_connections: Annotated[int, Field(ge=1, le=1000)] = 16
     idle_seconds: Seconds = 3600.0
     charset: Literal["ASCII", "8859/1", "UNICODE UTF-8"] = "UNICODE UTF-8"
@@ -158,13 +119,6 @@ class ListenerSettings(TlsSection):
     service_codes: tuple[Annotated[str, Field(min_length=1)], ...] = ()
     patient_authority: str = ""
     default_authority: str = ""
-
-    @field_validator("cert_file")
-    @classmethod
-    def _needs_certificate(cls, file: Path | None, info: ValidationInfo) -> Path | None:
-        if file is None and info.data.get("tls"):
-            raise ValueError("must be given: a TLS listener needs its certificate")
-        return file
 
 
 class Hl7Settings(Section):
@@ -208,6 +162,7 @@ class Settings(BaseSettings):
     prefect: PrefectSettings = PrefectSettings()
     folder: FolderSettings = FolderSettings()
     hl7: Hl7Settings = Hl7Settings()
+    dicom: DicomSettings = DicomSettings()
     model: ModelSettings = ModelSettings()
     http: HttpSettings = HttpSettings()
 

@@ -23,7 +23,8 @@ from flows.pictures import Pictures
 from flows.places import Places
 from flows.release import Release
 from flows.services import Services
-from flows.settings import Destination, ListenerSettings, Settings, TlsSection
+from flows.setting_types import TlsSection
+from flows.settings import Destination, ListenerSettings, Settings
 from flows.transports import BatchTransport, MllpTransport, Transport
 from integrations.folder.memory import FileMemory
 from integrations.folder.scanner import Scanner

@@ -74,6 +74,54 @@ patient_authority = ""               # whose identifier counts where PID-3 has s
 default_authority = ""               # of identifiers for which PID-3 names no authority; empty refuses them
 tls = false                          # true: with cert_file and key_file; ca_file: clients need a certificate
 
+[dicom.receiver]                     # images in, by C-STORE
+enabled = false
+host = "127.0.0.1"                   # "0.0.0.0" for every interface of this machine
+port = 11112
+ae_title = "SPHERO"                  # as which we are called
+allowed_ae_titles = []               # of those that may call, such as ["SCANNER1"]; empty for all
+allowed_addresses = []               # such as ["10.1.2.3", "10.1.0.0/16"]; empty for all
+max_associations = 16
+max_object_mib = 512                 # larger objects are refused
+idle_seconds = 60.0                  # an association on which nothing came for so long is ended
+handshake_seconds = 15.0             # for the TLS handshake and the association request
+tls = false                          # true: with cert_file and key_file; ca_file: senders need a certificate
+
+# One block for each store that is asked for new images.
+# [[dicom.store]]
+# name = "pacs"
+# kind = "dicomweb"                  # or "dimse": C-FIND with C-GET or C-MOVE
+# url = "https://pacs.example.org/dicom-web"   # of kind "dicomweb"; https means tls
+# host = "pacs.example.org"          # of kind "dimse", with port and ae_title
+# port = 104
+# ae_title = "PACS"
+# own_ae_title = "SPHERO"            # as which we call it
+# retrieve = "wado"                  # of kind "dimse": "c-get", or "c-move" to our own receiver
+# poll_seconds = 30.0                # between two questions for new studies
+# modalities = ["GM", "SM"]          # of the series that are wanted
+# sop_classes = []                   # UIDs; empty for every one that we read
+# days_back = 3                      # studies whose date lies so far back are looked at each time,
+# sweep_days = 60                    # and those so far back (0: all) once in so many hours
+# sweep_hours = 24.0
+# page_size = 100                    # answers asked for at a time
+# max_object_mib = 512
+# connect_seconds = 10.0
+# timeout_seconds = 60.0             # for each answer
+# user = "sphero"                    # with a password from a file or an environment variable, never from here
+# password_file = "secrets/pacs"
+# password_variable = "PACS_PASSWORD"
+# token_file = "secrets/token"       # or a bearer token, of kind "dicomweb"
+# token_variable = "PACS_TOKEN"
+# server_name = ""                   # name in its certificate, where it is not the host
+# tls = false                        # of kind "dimse": true with the files below, in PEM, as in [[hl7.destination]]
+
+# One block for each archive that takes our results; kind, address, user, timeouts and tls as in [[dicom.store]].
+# [[dicom.archive]]
+# name = "archive"
+# kind = "dimse"                     # or "dicomweb" with url
+# objects = ["ann", "sr"]            # annotations of each field, measurement report of each case; "seg": label maps
+# commitment = false                 # true: it is asked to confirm that it keeps them; of kind "dimse"
+
 [model]
 bundle = "<shipped>"                 # or a folder made by `sphero model export`
 
