@@ -31,6 +31,7 @@ from db.errors import DatabaseBusy, DatabaseError, UnsupportedDatabase
 from db.fields import Fields
 from db.identities import Identities
 from db.inbound import Inbound
+from db.instances import Instances
 from db.matching import Matching
 from db.orders import Orders
 from db.outbox import Outbox
@@ -51,6 +52,7 @@ class UnitOfWork:
     reports : Reports
     outbox : Outbox
     inbound : Inbound
+    instances : Instances
     patients : Patients
     orders : Orders
     matching : Matching
@@ -65,6 +67,7 @@ class UnitOfWork:
         self.reports = Reports(context)
         self.outbox = Outbox(context)
         self.inbound = Inbound(context)
+        self.instances = Instances(context)
         self.patients = Patients(context, self.identities)
         self.orders = Orders(context, self.identities, self.patients)
         self.matching = Matching(context, self.cases, self.identities, self.patients)

@@ -1,4 +1,4 @@
-"""The state machines of cases, fields, messages and orders, each as one table of legal moves with the reason for each.
+"""The state machines of cases, fields, messages, orders and instances, each as one table of legal moves with the reason for each.
 
 Whatever is not in a table is illegal. Staying in a state is no move: the methods that call these machines do nothing
 when what they are asked for is already so.
@@ -59,6 +59,15 @@ class InboundState(StrEnum):
     APPLIED = "applied"
     REFUSED = "refused"
     FAILED = "failed"
+
+
+class InstanceState(StrEnum):
+    """Where an accepted DICOM instance stands."""
+
+    RECEIVED = "received"
+    ASSEMBLED = "assembled"
+    REFUSED = "refused"
+    CONFLICT = "conflict"
 
 
 class HoldReason(StrEnum):
@@ -149,13 +158,19 @@ INBOUND_MOVES: Mapping[tuple[InboundState, InboundState], str] = {
 }
 """Legal moves of a received message."""
 
+INSTANCE_MOVES: Mapping[tuple[InstanceState, InstanceState], str] = {
+    (InstanceState.RECEIVED, InstanceState.ASSEMBLED): "its fields joined a case",
+    (InstanceState.RECEIVED, InstanceState.REFUSED): "it cannot be used; the file is kept",
+}
+"""Legal moves of an instance. A conflict is one from the start and for ever."""
+
 CLOSED_CASES: frozenset[CaseState] = frozenset({CaseState.REJECTED})
 """States in which no field joins a case any more; the next one under its accession begins a new case."""
 
 DONE_MESSAGES: frozenset[MessageState] = frozenset({MessageState.DELIVERED, MessageState.SKIPPED})
 """States in which a message lets those behind it in its order key go."""
 
-State = TypeVar("State", CaseState, FieldState, MessageState, OrderState, InboundState)
+State = TypeVar("State", CaseState, FieldState, MessageState, OrderState, InboundState, InstanceState)
 
 
 def check_move(moves: Mapping[tuple[State, State], str], current: State, target: State) -> str:

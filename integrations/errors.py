@@ -11,6 +11,8 @@
     │   ├── StoreError           our own store cannot be written; stop taking files in
     │   │   └── StoreFull          because no space is left on it
     │   └── ManifestError        `case.json`, or the folder's name, says something that cannot be used
+    ├── DicomError             something about DICOM
+    │   └── InstanceRefused      what came is no instance that can be kept
     └── Hl7Error               something about HL7 version 2
         ├── ProfileError         a destination's profile says something that is not allowed
         ├── TextRefused          a text holds what no HL7 field can carry; the field is named
@@ -81,6 +83,14 @@ class ManifestError(FolderError):
 
     Names keys, never values.
     """
+
+
+class DicomError(IntegrationError):
+    """Something about DICOM went wrong."""
+
+
+class InstanceRefused(DicomError):
+    """What came is no instance that can be kept: a UID that is none, no data set, a damaged file meta group."""
 
 
 class Hl7Error(IntegrationError):

@@ -11,11 +11,13 @@ from db.states import (
     CASE_MOVES,
     FIELD_MOVES,
     INBOUND_MOVES,
+    INSTANCE_MOVES,
     MESSAGE_MOVES,
     ORDER_MOVES,
     CaseState,
     FieldState,
     InboundState,
+    InstanceState,
     MessageState,
     OrderState,
     check_case_move,
@@ -60,6 +62,13 @@ INBOUND_GRID = """
     applied     .        .       .      .
     refused     .        .       .      .
     failed      .        x       x      .
+"""
+INSTANCE_GRID = """
+              received assembled refused conflict
+    received     .         x        x       .
+    assembled    .         .        .       .
+    refused      .         .        .       .
+    conflict     .         .        .       .
 """
 
 
@@ -125,6 +134,15 @@ def test_moves_of_received_messages(start: str, end: str, legal: bool) -> None:
             check_move(INBOUND_MOVES, InboundState(start), InboundState(end))
 
 
+@pytest.mark.parametrize(("start", "end", "legal"), cells(INSTANCE_GRID))
+def test_moves_of_instances(start: str, end: str, legal: bool) -> None:
+    if legal:
+        assert check_move(INSTANCE_MOVES, InstanceState(start), InstanceState(end))
+    else:
+        with pytest.raises(IllegalMove, match=f"from {start} to {end}"):
+            check_move(INSTANCE_MOVES, InstanceState(start), InstanceState(end))
+
+
 def test_the_grids_show_every_state() -> None:
     grids = (
         (CASE_GRID, CaseState),
@@ -132,6 +150,7 @@ def test_the_grids_show_every_state() -> None:
         (MESSAGE_GRID, MessageState),
         (ORDER_GRID, OrderState),
         (INBOUND_GRID, InboundState),
+        (INSTANCE_GRID, InstanceState),
     )
     for grid, states in grids:
         assert {(start, end) for start, end, _ in cells(grid)} == set(product(states, states))
