@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from db.session import Database
 from tests.database_examples import ManualClock
+from tests.support import free_port
+
+if TYPE_CHECKING:
+    from tests.dicom_peers import Orthanc
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -32,3 +37,19 @@ def database(database_url: str, clock: ManualClock) -> Iterator[Database]:
     with Database(database_url, clock) as database:
         database.upgrade()
         yield database
+
+
+@pytest.fixture(scope="session")
+def orthanc_server() -> Iterator[Orthanc]:
+    """Start one real Orthanc for the whole session."""
+    from tests.dicom_peers import OUR_AE_TITLE, Modality, Orthanc
+
+    with Orthanc([Modality("sphero", OUR_AE_TITLE, free_port())]) as server:
+        yield server
+
+
+@pytest.fixture
+def orthanc(orthanc_server: Orthanc) -> Orthanc:
+    """Give a real Orthanc that stores nothing yet; it knows us under the name ``sphero``."""
+    orthanc_server.clear()
+    return orthanc_server
