@@ -173,7 +173,7 @@ class Orthanc:
             code = self._process and self._process.returncode
             raise RuntimeError(f"Orthanc ended at its start with {code}: {self.log[-2000:]}")
         try:
-            return self.rest("GET", "/system")["DicomPort"] == self.port
+            return bool(self.rest("GET", "/system")["DicomPort"] == self.port)
         except httpx.TransportError:
             return False
 

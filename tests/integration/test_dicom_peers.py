@@ -52,6 +52,6 @@ def test_orthanc_under_tls(tmp_path: Path) -> None:
     files, ours = authority.sign("orthanc"), authority.sign("ours")
     with Orthanc([Modality("sphero", OUR_AE_TITLE, free_port(), tls=True)], tls=files) as server:
         assert server.rest("GET", "/modalities") == ["sphero"]
-        tls = ["+tls", ours.key_file, ours.cert_file, "+cf", ours.ca_file]
+        tls = ["+tls", str(ours.key_file), str(ours.cert_file), "+cf", str(ours.ca_file)]
         assert run_dcmtk("echoscu", *tls, server.host, server.port).returncode == 0
         assert run_dcmtk("echoscu", server.host, server.port, check=False).returncode != 0
