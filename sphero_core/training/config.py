@@ -96,7 +96,7 @@ class RunConfig:
     synthetic_share : float
         Share of samples taken from them.
     bfloat16 : bool
-        Mixed precision; faster where the processor has bfloat16 products.
+        Mixed precision, where the processor has bfloat16 products of its own (`sphero_core.training.hardware`); float32 elsewhere.
     points : PointsConfig or None
         The second data set; None trains on the patients alone.
     """

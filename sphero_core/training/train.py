@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import os
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -20,6 +21,7 @@ from sphero_core.image import read_image
 from sphero_core.scale import case_cell_diameter, measure_cell_diameters
 from sphero_core.synthetic import draw_smear, random_style
 from sphero_core.training.config import RunConfig, experiment, write_run
+from sphero_core.training.hardware import multiplies_bfloat16
 from sphero_core.training.samples import (
     UNLABELLED,
     Augmenter,
@@ -71,27 +73,35 @@ class TrainingData:
         The second data set, grown from points, without the blocks that are kept out of training.
     diameters : mapping
         Median cell diameter of each group in pixels of a field in true proportion.
+    made : dict
+        Fields that were prepared already; data sets that `dataclasses.replace` makes of this one share it.
     """
 
     patients: tuple[LabelledImage, ...]
     pointed: tuple[LabelledImage, ...]
     diameters: Mapping[str, float]
+    made: dict[tuple[Path, float, float], TrainingField] = dataclasses.field(
+        default_factory=dict, repr=False, compare=False
+    )
+
+    def ready(self, image: LabelledImage, pixel_aspect: float, cell_diameter: float) -> TrainingField:
+        """An image as the network is trained on it; made once, however many networks see it."""
+        key = (image.path, pixel_aspect, cell_diameter)
+        if key not in self.made:
+            scale = cell_diameter / self.diameters[image.group]
+            self.made[key] = prepare_labelled(image, pixel_aspect=pixel_aspect, scale=scale)
+        return self.made[key]
 
 
 def training_fields(data: TrainingData, run: RunConfig) -> tuple[list[TrainingField], NDArray[np.float64]]:
     """All fields of a run and the weight with which each is drawn."""
     patients = [
-        prepare_labelled(image, pixel_aspect=run.pixel_aspect, scale=run.cell_diameter / data.diameters[image.group])
-        for image in data.patients
-        if image.group in run.groups
+        data.ready(image, run.pixel_aspect, run.cell_diameter) for image in data.patients if image.group in run.groups
     ]
     if run.groups and not patients:
         raise DatasetError(f"no image belongs to the groups {', '.join(run.groups)}")
-    pointed = [
-        prepare_labelled(image, pixel_aspect=1.0, scale=run.cell_diameter / data.diameters[image.group])
-        for image in data.pointed
-    ]
-    synthetic = _drawn(run) if run.synthetic_share > 0 else []
+    pointed = [data.ready(image, 1.0, run.cell_diameter) for image in data.pointed]
+    synthetic = list(_drawn(run.seed, run.synthetic_fields, run.cell_diameter)) if run.synthetic_share > 0 else []
     synthetic_share = run.synthetic_share if synthetic else 0.0
     pointed_share = run.points.share if run.points and pointed else 0.0
     if not patients:  # the first stage: what is left shares alike
@@ -108,13 +118,14 @@ def _told(fields: Sequence[TrainingField]) -> NDArray[np.float64]:
     return told / max(float(told.sum()), 1.0)
 
 
-def _drawn(run: RunConfig) -> list[TrainingField]:
-    rng = np.random.default_rng(run.seed)
+@functools.lru_cache(maxsize=1)
+def _drawn(seed: int, fields: int, cell_diameter: float) -> tuple[TrainingField, ...]:
+    rng = np.random.default_rng(seed)
     drawn = []
-    for _ in range(run.synthetic_fields):
+    for _ in range(fields):
         style = random_style(rng)
-        drawn.append(prepare_synthetic(draw_smear(style, rng), scale=run.cell_diameter / style.cell_diameter_px))
-    return drawn
+        drawn.append(prepare_synthetic(draw_smear(style, rng), scale=cell_diameter / style.cell_diameter_px))
+    return tuple(drawn)
 
 
 def train(run: RunConfig, data: TrainingData, out: Path, *, start: Path | None = None) -> list[Path]:
@@ -141,12 +152,14 @@ def train(run: RunConfig, data: TrainingData, out: Path, *, start: Path | None =
     out.mkdir(parents=True, exist_ok=True)
     write_run(run, out / "run.yaml")
     tf.keras.utils.set_random_seed(run.seed)
-    tf_keras.mixed_precision.set_global_policy("mixed_bfloat16" if run.bfloat16 else "float32")
+    gpu = bool(tf.config.list_physical_devices("GPU"))
+    here = dataclasses.replace(run, bfloat16=run.bfloat16 and (gpu or multiplies_bfloat16()))
+    tf_keras.mixed_precision.set_global_policy("mixed_bfloat16" if here.bfloat16 else "float32")
     samples = samples_of(run, data)
-    config = experiment(run)
+    config = experiment(here)
     if start is not None:
         config.task.init_checkpoint, config.task.init_checkpoint_modules = str(start), "all"
-    strategy = tf.distribute.OneDeviceStrategy("/gpu:0" if tf.config.list_physical_devices("GPU") else "/cpu:0")
+    strategy = tf.distribute.OneDeviceStrategy("/gpu:0" if gpu else "/cpu:0")
     with strategy.scope():
         task = SmearTask(config.task, samples, logging_dir=str(out))
         train_lib.run_experiment(strategy, task, "train", config, str(out), run_post_eval=False)

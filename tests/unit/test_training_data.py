@@ -15,6 +15,7 @@ from sphero_core.errors import DatasetError
 from sphero_core.synthetic_case import write_synthetic_case
 from sphero_core.training.config import PointsConfig, RunConfig, read_run, write_run
 from sphero_core.training.fit import block_number, fit, label_margin, split
+from sphero_core.training.hardware import multiplies_bfloat16
 from sphero_core.training.predict import on_ignored
 from sphero_core.training.train import TrainingData, _told, training_fields
 
@@ -63,6 +64,30 @@ def test_shares_of_the_sources_are_what_the_run_says(tmp_path: Path) -> None:
     first, weights = training_fields(dataclasses.replace(data, patients=()), dataclasses.replace(RUN, groups=()))
     assert len(first) == 3
     np.testing.assert_allclose([weights[:1].sum(), weights[1:].sum()], [0.75, 0.25])
+
+
+def test_a_field_is_prepared_once_for_all_networks_that_see_it(tmp_path: Path) -> None:
+    data = TrainingData(tuple(images(tmp_path, ["a", "b"])), (), {"a": 60.0, "b": 60.0})
+    run = dataclasses.replace(RUN, synthetic_share=0.0)
+    both, _ = training_fields(data, run)
+    only = dataclasses.replace(data, patients=data.patients[1:])
+    again, _ = training_fields(only, dataclasses.replace(run, groups=("b",)))
+    assert again == [both[1]]
+    assert training_fields(data, dataclasses.replace(run, cell_diameter=30.0))[0][0] is not both[0]
+
+
+@pytest.mark.parametrize(
+    ("described", "has"),
+    [
+        ("flags\t\t: fpu avx2 avx512f avx512_bf16\n", True),
+        ("processor\t: 0\nFeatures\t: fp asimd bf16\n", True),
+        ("flags\t\t: fpu avx2 avx512f\nmodel name\t: bf16 in its name\n", False),
+    ],
+)
+def test_mixed_precision_is_for_processors_that_multiply_bfloat16(tmp_path: Path, described: str, has: bool) -> None:
+    (tmp_path / "cpuinfo").write_text(described)
+    assert multiplies_bfloat16(tmp_path / "cpuinfo") is has
+    assert not multiplies_bfloat16(tmp_path / "absent")
 
 
 def test_fields_with_few_labels_are_drawn_less_often(tmp_path: Path) -> None:
