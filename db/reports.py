@@ -5,7 +5,6 @@ Every method can be called twice with the same effect.
 
 from __future__ import annotations
 
-import json
 import secrets
 from collections.abc import Mapping
 from datetime import datetime
@@ -16,6 +15,7 @@ from sqlalchemy import func, select
 from db import schema
 from db.context import Context, canonical_json
 from db.errors import CaseNotReady, IllegalMove, NotFound
+from db.report_counts import counts_columns, counts_of
 from db.states import CaseState, FieldState
 from db.views import PictureView, ReportStatus, ReportView
 from sphero_core.types import BundleId, CaseCounts
@@ -91,13 +91,7 @@ class Reports:
             case_id=case_id,
             revision=revision,
             status=ReportStatus.PRELIMINARY if not_obtained is None else ReportStatus.NOT_OBTAINED,
-            red_cells=counts.red_cells,
-            spherocytes=counts.spherocytes,
-            spherocyte_percent=counts.spherocyte_percent,
-            ci95_low=counts.ci95[0] if counts.ci95 else None,
-            ci95_high=counts.ci95[1] if counts.ci95 else None,
-            counted_fields=counts.fields,
-            limitations=canonical_json(counts.limitations),
+            **counts_columns(counts),
             bundle_name=bundle.name if bundle else "",
             bundle_version=bundle.version if bundle else "",
             bundle_sha256=bundle.sha256 if bundle else "",
@@ -189,21 +183,12 @@ def _picture(row: schema.Picture) -> PictureView:
 
 
 def _view(row: schema.Report, *, new: bool = False) -> ReportView:
-    interval = None if row.ci95_low is None or row.ci95_high is None else (row.ci95_low, row.ci95_high)
-    counts = CaseCounts(
-        red_cells=row.red_cells,
-        spherocytes=row.spherocytes,
-        spherocyte_percent=row.spherocyte_percent,
-        ci95=interval,
-        fields=row.counted_fields,
-        limitations=tuple(json.loads(row.limitations)),
-    )
     return ReportView(
         report_id=row.report_id,
         case_id=row.case_id,
         revision=row.revision,
         status=ReportStatus(row.status),
-        counts=counts,
+        counts=counts_of(row),
         bundle=BundleId(row.bundle_name, row.bundle_version, row.bundle_sha256) if row.bundle_sha256 else None,
         body=row.body,
         created_at=row.created_at,

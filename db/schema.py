@@ -249,7 +249,11 @@ class CellRow(Base):
 
 
 class Report(Base):
-    """One version of the result of a case; triggers refuse to change it. Where no field was analysed, `bundle_*` is empty."""
+    """One version of the result of a case; triggers refuse to change it. Where no field was analysed, `bundle_*` is empty.
+
+    `grade`, `grade_scheme` and `detected` are there to be asked for; `statistics` (JSON, see `db.report_counts`) holds all of
+    the grading and the case's statistics.
+    """
 
     __tablename__ = "reports"
     __table_args__ = (UniqueConstraint("case_id", "revision"),)
@@ -271,6 +275,10 @@ class Report(Base):
     body: Mapped[str]
     created_at: Mapped[datetime]
     not_obtained: Mapped[str | None]
+    grade: Mapped[str | None]
+    grade_scheme: Mapped[str | None]
+    detected: Mapped[bool | None]
+    statistics: Mapped[str | None]
 
 
 class Picture(Base):

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from datetime import date, datetime, timedelta, tzinfo
 
 from db.views import Identity, ReportView
-from integrations.hl7.result import OrderNumbers, Patient, ReportedResult, ResultStatus
+from integrations.hl7.result import OrderNumbers, Patient, Presence, ReportedResult, ResultStatus
+from sphero_core.types import Grading
 
 
 def result_of(
@@ -38,6 +39,7 @@ def result_of(
             filler_issuer=_components(identity.filler_issuer),
         ),
         counts=report.counts if obtained else None,
+        presence=presence_of(report.counts.grading) if obtained and report.counts.grading else None,
         not_obtained=report.not_obtained,
         status=ResultStatus.UNVERIFIED if obtained else ResultStatus.NOT_OBTAINED,
         bundle=report.bundle,
@@ -47,6 +49,11 @@ def result_of(
         analysed=made if report.bundle else None,
         collected=identity.collected.astimezone(zone) if identity.collected else None,
     )
+
+
+def presence_of(grading: Grading) -> Presence:
+    """What a grade tells a receiver."""
+    return Presence(grading.detected, grading.grade, grading.scheme, grading.false_call_percent, grading.reason)
 
 
 def moment_of(now: datetime, earlier: Sequence[ReportView]) -> datetime:

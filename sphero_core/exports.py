@@ -121,8 +121,8 @@ def summary_document(bundle: BundleId, records: Sequence[FieldRecord], counts: C
             "spherocytes": counts.spherocytes,
             "spherocyte_percent": percent,
             "ci95": interval,
-            "grade": None,
-            "scheme": None,
+            "grade": counts.grading.grade if counts.grading else None,
+            "scheme": counts.grading.scheme if counts.grading else None,
             "limitations": list(counts.limitations),
         },
     }

@@ -207,6 +207,78 @@ class FieldFindings:
 
 
 @dataclass(frozen=True, slots=True)
+class Grading:
+    """A case's grade, and whether spherocytes are reported as detected; see `sphero_core.grading`.
+
+    Attributes
+    ----------
+    grade : str
+        ``0`` to the scheme's top, such as ``2+``.
+    scheme : str
+        Name of the scheme.
+    possible : tuple of str
+        Grades that the 95 % interval reaches, lowest first; more than one where it straddles a cut-off.
+    detected : bool
+    false_call_percent : float or None
+        Share of red cells that the model calls spherocytes on smears without any, in percent; None where it was not measured.
+    reason : str
+        Why spherocytes are, or are not, reported as detected, in words.
+    """
+
+    grade: str
+    scheme: str
+    possible: tuple[str, ...]
+    detected: bool
+    false_call_percent: float | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class CaseStatistics:
+    """What stands behind the counts of a case, over its accepted fields.
+
+    Attributes
+    ----------
+    platelets, wbc : int
+        Seen, not cut by the border. No concentrations: nobody counted the volume.
+    microcytes : int or None
+        Counted red cells narrower than `microcyte_um`; None without a scale.
+    microcyte_um : float
+        Equivalent diameter in micrometres.
+    um_per_pixel : float or None
+    border_cells : int
+        Red cells cut by a field's edge, which are not counted.
+    overlapping_cells : int
+        Counted red cells that touch or overlap another cell.
+    refused_fields, saturated_fields : int
+        Fields that were refused; accepted ones in which the detector's maximum was reached.
+    design_effect : float
+        Of the fields on the percentage's variance, at least 1.
+    effective_cells : float
+        Independent cells that would give the same interval.
+    field_cells, field_spherocytes : tuple of int
+        Counted red cells and spherocytes of every field, refused ones (0) included, in order.
+    outlier_fields : tuple of int
+        Numbers, from 1, of the fields whose percentage does not fit the others.
+    """
+
+    platelets: int
+    wbc: int
+    microcytes: int | None
+    microcyte_um: float
+    um_per_pixel: float | None
+    border_cells: int
+    overlapping_cells: int
+    refused_fields: int
+    saturated_fields: int
+    design_effect: float
+    effective_cells: float
+    field_cells: tuple[int, ...]
+    field_spherocytes: tuple[int, ...]
+    outlier_fields: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class CaseCounts:
     """Counts of a case over its accepted fields; cells cut by the border are not in them.
 
@@ -223,6 +295,10 @@ class CaseCounts:
         Accepted fields that were counted.
     limitations : tuple of str
         What a reader must know, in words.
+    grading : Grading or None
+        None without a red cell, and in reports of earlier versions.
+    statistics : CaseStatistics or None
+        None in reports of earlier versions.
     """
 
     red_cells: int
@@ -231,6 +307,8 @@ class CaseCounts:
     ci95: tuple[float, float] | None
     fields: int
     limitations: tuple[str, ...] = ()
+    grading: Grading | None = None
+    statistics: CaseStatistics | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """Which OBX a message has and what stands in each, from the result and the profile.
 
-The program reports spherocytes: their share and number, never a disease, and no "detected" or "not detected" as long as
+The program reports spherocytes: their share, number and grade, never a disease, and no "detected" or "not detected" where
 there is no grade to rest it on. All observations are there in each version, so that a later one overwrites each of an
 earlier.
 """
@@ -131,8 +131,11 @@ def _presence(observation: Observation, result: ReportedResult, profile: Profile
         raise ResultRefused(f"OBX-5: the profile has no code for the grade {presence.grade}; see [codes.grade]")
     found = profile.codes.detected if presence.detected else profile.codes.not_detected
     value = (*texts.code(found, "OBX-5 presence"), *texts.code(grade, "OBX-5 grade"))
-    scheme = texts.one(f"Grade {presence.grade} by the scheme {presence.scheme}.", "NTE-3 grade")
-    return Row(observation, profile.dialect.coded, value, abnormal="A" if presence.detected else "N", notes=(scheme,))
+    said = [f"Grade {presence.grade} by the scheme {presence.scheme}."]
+    if presence.reason:
+        said.append(presence.reason)
+    notes = tuple(texts.one(each, "NTE-3 grade") for each in said)
+    return Row(observation, profile.dialect.coded, value, abnormal="A" if presence.detected else "N", notes=notes)
 
 
 def _pictures(observation: Observation, result: ReportedResult, profile: Profile, texts: Texts) -> list[Row]:

@@ -103,14 +103,18 @@ class Presence:
         ``0`` to the scheme's top, such as ``2+``.
     scheme : str
         The grading scheme's name.
-    false_call_percent : float
-        Share of red cells the model calls spherocytes on smears without any, in percent; of the bundle.
+    false_call_percent : float or None
+        Share of red cells the model calls spherocytes on smears without any, in percent; of the bundle. None where it was
+        not measured: then nothing is detected.
+    reason : str
+        Why they are, or are not, called detected, in words.
     """
 
     detected: bool
     grade: str
     scheme: str
-    false_call_percent: float
+    false_call_percent: float | None
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,11 +258,12 @@ def _check_counts(counts: CaseCounts) -> None:
 
 
 def _check_presence(counts: CaseCounts, presence: Presence) -> None:
-    if not (math.isfinite(presence.false_call_percent) and 0 <= presence.false_call_percent <= 100):
+    false_calls = presence.false_call_percent
+    if false_calls is not None and not (math.isfinite(false_calls) and 0 <= false_calls <= 100):
         raise ResultRefused("OBX: a false-call share outside 0 to 100 %")
     if not presence.grade.strip() or not presence.scheme.strip():
         raise ResultRefused("OBX: a presence needs its grade and the scheme's name")
-    sure = counts.ci95 is not None and counts.ci95[0] > presence.false_call_percent
+    sure = counts.ci95 is not None and false_calls is not None and counts.ci95[0] > false_calls
     if presence.detected != (sure and presence.grade != NO_GRADE):
         raise ResultRefused(
             "OBX: spherocytes are detected exactly when the grade is above 0 and the interval lies above the share of "

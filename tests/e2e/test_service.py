@@ -183,7 +183,7 @@ def test_a_late_field_makes_a_new_version(service: RunningService, lis: ThirdPar
         for message, accession in zip(lis.received, lis.accessions(), strict=True)
         if accession == "LATE"
     )
-    evaluated = [int(str(message.segments("OBX")[2][5])) for message in (first, second)]
+    evaluated = [int(str(message.segments("OBX")[3][5])) for message in (first, second)]
     assert evaluated[1] > evaluated[0]
     reports = service.read(lambda work: work.reports.of_case(service.id_of("LATE")))
     assert [report.revision for report in reports] == [1, 2]

@@ -16,7 +16,9 @@ from db import masks
 from db.errors import ConstraintBroken, DamagedRecord
 from db.session import Database
 from db.states import CaseState
-from sphero_core.types import BundleId, Cell, CellClass, CellMeasures, FieldFindings
+from sphero_core.grading import ICSH_2015, GradingRule
+from sphero_core.statistics import count_case
+from sphero_core.types import BundleId, Cell, CellClass, CellMeasures, FieldFindings, Quality
 from tests.database_examples import BUNDLE, COUNTS, accept, findings, report, to_state
 
 NO_MASK = np.zeros((1, 1), np.bool_)
@@ -96,9 +98,29 @@ def test_a_report_comes_back_and_cannot_be_changed(database: Database) -> None:
         [read] = work.reports.of_case(case_id)
     assert replace(read, new=True) == written
     assert (read.counts, read.bundle, json.loads(read.body)) == (COUNTS, BUNDLE, {"ü": [1, None]})
-    for change in ("UPDATE reports SET red_cells = 11", "UPDATE reports SET body = '{}'", "DELETE FROM reports"):
+    for change in (
+        "UPDATE reports SET red_cells = 11",
+        "UPDATE reports SET body = '{}'",
+        "UPDATE reports SET grade = '4+'",
+        "UPDATE reports SET detected = TRUE",
+        "UPDATE reports SET statistics = NULL",
+        "DELETE FROM reports",
+    ):
         with pytest.raises(ConstraintBroken), database.transaction("test") as work:
             work.reports._session.execute(text(change))
+
+
+def test_grade_and_statistics_of_a_report_come_back(database: Database) -> None:
+    fields = [replace(findings(30), quality=Quality()), findings(20)]
+    counts = count_case(fields, um_per_pixel=0.1, rule=GradingRule(ICSH_2015, 0.85))
+    with database.transaction("test") as work:
+        case_id = to_state(work, CaseState.ANALYSED)
+        work.reports.add(case_id, 1, owner="w", counts=counts, bundle=BUNDLE, body={})
+    with database.reading() as work:
+        [read] = work.reports.of_case(case_id)
+    assert read.counts == counts
+    assert read.counts.grading is not None
+    assert read.counts.statistics is not None
 
 
 def test_a_picture_keeps_its_random_id(database: Database) -> None:

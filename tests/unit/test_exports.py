@@ -31,6 +31,7 @@ from sphero_core.exports import (
     summary_schema,
     write_exports,
 )
+from sphero_core.grading import DAVIS
 from sphero_core.statistics import count_case
 from sphero_core.synthetic import SmearStyle, SyntheticField, draw_smear
 from sphero_core.types import BundleId, Cell, CellClass, CellMeasures, FieldFindings, Quality
@@ -77,8 +78,10 @@ def test_summary_obeys_its_schema_and_has_the_documented_keys(field: SyntheticFi
     assert list(summary["case"]) == [
         *("red_cells", "spherocytes", "spherocyte_percent", "ci95", "grade", "scheme", "limitations")
     ]
-    assert summary["case"]["grade"] is None
-    assert summary["case"]["scheme"] is None
+    assert counts.spherocyte_percent is not None
+    assert (summary["case"]["grade"], summary["case"]["scheme"]) == (DAVIS.grade_of(counts.spherocyte_percent), "davis")
+    empty = summary_document(BUNDLE, records, count_case([]))["case"]
+    assert (empty["grade"], empty["scheme"]) == (None, None)
 
 
 def test_summary_counts_red_cells_without_spherocytes_per_field_and_with_them_per_case(field: SyntheticField) -> None:

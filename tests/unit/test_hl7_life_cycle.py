@@ -117,6 +117,12 @@ def test_presence_is_told_with_its_grade_and_scheme(presence: Presence, value: s
     assert set(column(message, "OBX", 8)[1:]) == {""}, "no range is given for a number"
 
 
+def test_why_spherocytes_are_detected_or_not_is_told_beside_the_grade() -> None:
+    unmeasured = Presence(False, "1+", "icsh & ours", None, reason="Not detected: the false calls were not measured.")
+    notes = column(parsed(replace(PLAIN, presence=unmeasured), PROFILE), "NTE", 3)
+    assert notes[:2] == ["Grade 1+ by the scheme icsh \\T\\ ours.", unmeasured.reason]
+
+
 @pytest.mark.parametrize("version", ["2.3", "2.3.1", "2.4"])
 def test_before_2_5_codes_are_ce_and_the_specimen_stands_in_the_request(version: str) -> None:
     profile = load_profile(f"hl7-{version}", Path())

@@ -236,6 +236,10 @@ def test_equal_results_give_equal_bytes_and_anything_else_another_control_id() -
             "exactly when",
         ),
         (
+            replace(PLAIN, presence=Presence(detected=True, grade="1+", scheme="davis", false_call_percent=None)),
+            "exactly when",
+        ),
+        (
             replace(PLAIN, presence=Presence(detected=True, grade="1+", scheme=" ", false_call_percent=1)),
             "scheme's name",
         ),
