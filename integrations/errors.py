@@ -12,7 +12,8 @@
     │   │   └── StoreFull          because no space is left on it
     │   └── ManifestError        `case.json`, or the folder's name, says something that cannot be used
     ├── DicomError             something about DICOM
-    │   └── InstanceRefused      what came is no instance that can be kept
+    │   ├── InstanceRefused      what came is no instance that can be kept
+    │   └── SandboxFailed        the process that reads instances does not work; nothing is known about the file
     └── Hl7Error               something about HL7 version 2
         ├── ProfileError         a destination's profile says something that is not allowed
         ├── TextRefused          a text holds what no HL7 field can carry; the field is named
@@ -91,6 +92,10 @@ class DicomError(IntegrationError):
 
 class InstanceRefused(DicomError):
     """What came is no instance that can be kept: a UID that is none, no data set, a damaged file meta group."""
+
+
+class SandboxFailed(DicomError):
+    """The process that reads DICOM files does not start, or answers nonsense; nothing is known about the file."""
 
 
 class Hl7Error(IntegrationError):

@@ -30,6 +30,10 @@ COPYLEFT = re.compile(r"gpl|general public|mozilla|mpl|cddl|epl|eupl", re.IGNORE
 
 # Imported names whose distribution is called otherwise.
 DISTRIBUTIONS = {
+    "gdcm": "python-gdcm",
+    "jpeg_ls": "pyjpegls",
+    "openjpeg": "pylibjpeg-openjpeg",
+    "rle": "pylibjpeg-rle",
     "PIL": "pillow",
     "cv2": "opencv-python-headless",
     "official": "tf-models-official",
