@@ -13,6 +13,7 @@
     │   └── ManifestError        `case.json`, or the folder's name, says something that cannot be used
     ├── DicomError             something about DICOM
     │   ├── InstanceRefused      what came is no instance that can be kept
+    │   ├── ObjectRefused        a result cannot be told as a DICOM object; the attribute is named
     │   └── SandboxFailed        the process that reads instances does not work; nothing is known about the file
     └── Hl7Error               something about HL7 version 2
         ├── ProfileError         a destination's profile says something that is not allowed
@@ -96,6 +97,10 @@ class InstanceRefused(DicomError):
 
 class SandboxFailed(DicomError):
     """The process that reads DICOM files does not start, or answers nonsense; nothing is known about the file."""
+
+
+class ObjectRefused(DicomError):
+    """A result cannot be told as a DICOM object: a text that does not fit, a code that is none. Never quotes content."""
 
 
 class Hl7Error(IntegrationError):
