@@ -106,7 +106,7 @@ def build_segmentation(
 def _labels(field: FieldEvidence) -> tuple[NDArray[np.uint16], list[Cell]]:
     """The label of each stored pixel, and the cells by their label; a cell without a pixel of its own has none."""
     source, findings = field.source, field.findings
-    whole = np.zeros((findings.height, findings.width), np.uint16)
+    whole: NDArray[np.uint16] = np.zeros((findings.height, findings.width), np.uint16)
     for number, cell in enumerate(findings.cells, start=1):
         x, y, width, height = cell.box
         whole[y : y + height, x : x + width][cell.mask] = number
