@@ -1,4 +1,4 @@
-"""One instance that came, made durably ours: the file first, then its row, then the sender may be told.
+"""One instance that came, made durably ours: looked at, the file, then its row, then the sender may be told.
 
     accept = InstanceDesk(database, store).accept
     accept(instance, source="receiver", calling_ae="SCANNER")      # NEW, REPEATED or CONFLICT
@@ -13,6 +13,8 @@ from collections.abc import Callable
 
 from db.instance_views import InstanceOutcome, ReceivedInstance
 from db.session import Database
+from integrations.dicom.limits import DEFAULT_LIMITS, ReaderLimits
+from integrations.dicom.outline import check_instance
 from integrations.dicom.part10 import EncodedInstance, InstanceStore
 
 log = logging.getLogger(__name__)
@@ -29,15 +31,23 @@ class InstanceDesk:
     database : Database
     store : InstanceStore
         Prepared.
+    limits : ReaderLimits
+        Of what is looked at; a deflated data set may not grow beyond `max_bytes`.
     checkpoint : callable
         Called with each of `STEPS`, so that tests can stop a process there.
     """
 
     def __init__(
-        self, database: Database, store: InstanceStore, *, checkpoint: Callable[[str], None] = lambda _: None
+        self,
+        database: Database,
+        store: InstanceStore,
+        *,
+        limits: ReaderLimits = DEFAULT_LIMITS,
+        checkpoint: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._database = database
         self._store = store
+        self._limits = limits
         self._checkpoint = checkpoint
 
     def accept(
@@ -61,7 +71,7 @@ class InstanceDesk:
         calling_ae : str or None
             AE title of the sender of a C-STORE.
         study_uid, series_uid : str or None
-            Where they are known without reading the data set.
+            Where they are known otherwise than from the data set.
 
         Returns
         -------
@@ -70,9 +80,12 @@ class InstanceDesk:
 
         Raises
         ------
+        InstanceMismatch, InstanceRefused
+            It is not what its sender says, or cut off; nothing was kept.
         StoreFull, StoreError, DatabaseError
             Nothing was accepted; the sender is to try again.
         """
+        outline = check_instance(instance, self._limits)
         stored = self._store.keep(instance)
         self._checkpoint("filed")
         with self._database.transaction(ACTOR) as work:
@@ -85,8 +98,8 @@ class InstanceDesk:
                 stored_name=stored.stored_name,
                 source=source,
                 calling_ae=calling_ae,
-                study_uid=study_uid,
-                series_uid=series_uid,
+                study_uid=study_uid or outline.study_uid,
+                series_uid=series_uid or outline.series_uid,
             )
         self._checkpoint("recorded")
         if received.outcome is InstanceOutcome.CONFLICT:

@@ -13,6 +13,9 @@
     │   └── ManifestError        `case.json`, or the folder's name, says something that cannot be used
     ├── DicomError             something about DICOM
     │   ├── InstanceRefused      what came is no instance that can be kept
+    │   │   └── InstanceMismatch     its data set is another instance than its sender says
+    │   ├── InstanceConflict     other bytes came before under its UID; both are kept
+    │   ├── InstanceNotTaken     it cannot be kept just now; its sender is to send it again
     │   ├── ObjectRefused        a result cannot be told as a DICOM object; the attribute is named
     │   └── SandboxFailed        the process that reads instances does not work; nothing is known about the file
     └── Hl7Error               something about HL7 version 2
@@ -93,6 +96,18 @@ class DicomError(IntegrationError):
 
 class InstanceRefused(DicomError):
     """What came is no instance that can be kept: a UID that is none, no data set, a damaged file meta group."""
+
+
+class InstanceMismatch(InstanceRefused):
+    """The data set names another SOP class or instance than the command or the file meta group it came with."""
+
+
+class InstanceConflict(DicomError):
+    """Other bytes came before under the same SOP instance UID; both are kept, and their case is held."""
+
+
+class InstanceNotTaken(DicomError):
+    """An instance cannot be kept just now, whatever it is: no space is left, or the database is away."""
 
 
 class SandboxFailed(DicomError):
