@@ -57,7 +57,17 @@ class Receiving:
 
     def send(self, *files: Path, options: tuple[str, ...] = (), caller: str = "SCANNER", called: str = "SPHERO") -> Any:
         """Send by dcmtk's `storescu`; what it says is in the result."""
-        arguments: list[str | int | Path] = ["-v", *options, "-aet", caller, "-aec", called, "127.0.0.1", self.port, *files]
+        arguments: list[str | int | Path] = [
+            "-v",
+            *options,
+            "-aet",
+            caller,
+            "-aec",
+            called,
+            "127.0.0.1",
+            self.port,
+            *files,
+        ]
         return run_dcmtk("storescu", *arguments, check=False)
 
 

@@ -143,7 +143,7 @@ class AssociationServer(ThreadedAssociationServer):  # type: ignore[misc]
             self._shaking += 1
         try:
             self.finish_request(self._secured(request), client_address)
-        except (TimeoutError, ssl.SSLError, TlsError, OSError) as error:
+        except (TlsError, OSError) as error:
             reason = str(error) if isinstance(error, TlsError) else _words(error)
             log.warning("the connection from %s was closed: %s", peer, reason)
             self.shutdown_request(request)
@@ -225,8 +225,11 @@ class _Connection(AssociationSocket):  # type: ignore[misc]
 
     def send(self, bytestream: bytes) -> None:
         """Send a PDU; a peer that does not take it in time loses the connection."""
-        if self.socket is not None:
+        try:
             self.socket.settimeout(self._limits.pdu_seconds)
+        except (OSError, AttributeError):  # another thread has closed it
+            self.event_queue.put("Evt17")  # transport connection closed (PS3.8 section 9.2.2)
+            return
         super().send(bytestream)
 
 
@@ -268,9 +271,7 @@ class _Messages(DIMSEServiceProvider):  # type: ignore[misc]
 
 def _address(peer: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
     address = ipaddress.ip_address(peer.partition("%")[0])
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
-        return address.ipv4_mapped
-    return address
+    return getattr(address, "ipv4_mapped", None) or address
 
 
 def _cut(request: socket.socket) -> None:
