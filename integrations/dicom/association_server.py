@@ -236,6 +236,8 @@ class _Connection(AssociationSocket):  # type: ignore[misc]
 class _Messages(DIMSEServiceProvider):  # type: ignore[misc]
     """Gathers the fragments of messages (PS3.7 section 6.3.1, PS3.8 annex E), up to the limits."""
 
+    message: Any
+
     def __init__(self, association: Any, limits: AssociationLimits) -> None:
         super().__init__(association)
         self._limits = limits
