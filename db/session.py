@@ -26,6 +26,7 @@ from db.analyses import Analyses
 from db.audit import AuditLog
 from db.cases import Cases
 from db.context import Clock, Context, utc_now
+from db.cursors import Cursors
 from db.engine import READ_ONLY, READING, make_engine, translate
 from db.errors import DatabaseBusy, DatabaseError, UnsupportedDatabase
 from db.fields import Fields
@@ -53,6 +54,7 @@ class UnitOfWork:
     outbox : Outbox
     inbound : Inbound
     instances : Instances
+    cursors : Cursors
     patients : Patients
     orders : Orders
     matching : Matching
@@ -68,6 +70,7 @@ class UnitOfWork:
         self.outbox = Outbox(context)
         self.inbound = Inbound(context)
         self.instances = Instances(context)
+        self.cursors = Cursors(context)
         self.patients = Patients(context, self.identities)
         self.orders = Orders(context, self.identities, self.patients)
         self.matching = Matching(context, self.cases, self.identities, self.patients)

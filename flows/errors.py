@@ -10,6 +10,7 @@
     │   ├── ModelUnavailable   it cannot be started, or is being stopped; nothing is known about the field
     │   ├── FieldRefused       the image cannot be read or analysed: the field goes into quarantine
     │   └── FieldFatal         this image ended the model process more than once: quarantine
+    ├── StoreStopped         the poll of a store ends early, since the service stops
     ├── CaseStopped          the work on a case ends here, without a fault: held, reopened, or another worker has it
     └── UnexpectedFault      a foreign exception, told by type and place
 
@@ -58,6 +59,10 @@ class FieldRefused(ModelError):
 
 class FieldFatal(ModelError):
     """The model process ended more than once over one image."""
+
+
+class StoreStopped(FlowsError):
+    """The poll of a store ends early, since the service stops."""
 
 
 class CaseStopped(FlowsError):

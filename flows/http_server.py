@@ -23,7 +23,11 @@ STOP_SECONDS = 2.0
 _PICTURE_ID = re.compile(r"[0-9a-f]{32}")
 
 
-def make_app(pictures: Pictures, readiness: Callable[[], dict[str, str | None]]) -> FastAPI:
+def make_app(
+    pictures: Pictures,
+    readiness: Callable[[], dict[str, str | None]],
+    peers: Callable[[], dict[str, str | None]] = dict,
+) -> FastAPI:
     """The application.
 
     Parameters
@@ -31,6 +35,8 @@ def make_app(pictures: Pictures, readiness: Callable[[], dict[str, str | None]])
     pictures : Pictures
     readiness : callable
         Gives each part of the service with what is wrong with it, None where nothing is.
+    peers : callable
+        The same for systems elsewhere that are asked; the service is ready without them.
     """
     app = FastAPI(title="Spheroflow", docs_url=None, redoc_url=None, openapi_url=None)
 
@@ -42,7 +48,7 @@ def make_app(pictures: Pictures, readiness: Callable[[], dict[str, str | None]])
     def readyz() -> JSONResponse:
         parts = readiness()
         ready = not any(parts.values())
-        return JSONResponse({"ready": ready, "parts": parts}, status_code=200 if ready else 503)
+        return JSONResponse({"ready": ready, "parts": parts, "peers": peers()}, status_code=200 if ready else 503)
 
     @app.get("/pictures/{picture_id}")
     def picture(picture_id: str) -> FileResponse:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from db.errors import DatabaseError
 from flows.courier import Courier
 from flows.deliver import Sender
+from flows.dicom_stores import Stores
 from flows.errors import PortTaken, PrefectUnavailable, ServiceError
 from flows.http_server import HttpServer, make_app
 from flows.model_process import ModelProcess
@@ -112,6 +113,7 @@ class Service:
         self._http: HttpServer | None = None
         self._courier: Courier | None = None
         self._orders = OrderListener(settings, self.database, self._nudge)
+        self._stores = Stores(settings, self.database, self.places.store, self._nudge)
 
     # ------------------------------------------------------------------------------------------------------------ start
     def start(self, step: Step = lambda _: None, stop: threading.Event | None = None) -> None:
@@ -159,7 +161,7 @@ class Service:
             folder=self.places.pictures,
             pixel_aspect=self.settings.folder.pixel_aspect,
         )
-        app = make_app(self.pictures, self.readiness)
+        app = make_app(self.pictures, self.readiness, lambda: self._stores.problems)
         self._http = HttpServer(app, self.settings.http.host, self.settings.http.port)
         self._http.start()
         step("Prefect server")
@@ -178,6 +180,7 @@ class Service:
             pass
         self._courier = Courier(self._senders.values(), self._deliver)
         self._courier.start()
+        self._stores.start()
 
     def ready_line(self) -> str:
         """The line that says where everything listens."""
@@ -268,6 +271,8 @@ class Service:
                 raise ServiceError("the HTTP server ended; start the service anew")
             if self._orders.problem:
                 raise ServiceError("the listener for orders ended; start the service anew")
+            if self._stores.ended:
+                raise ServiceError("the poll of a store ended; start the service anew")
 
     def _watch_prefect(self) -> None:
         server, restarts, now = self._prefect, self._restarts["prefect"], self._clock()
@@ -323,6 +328,7 @@ class Service:
     def stop(self) -> None:
         """End everything, also what was only half started."""
         self._orders.stop()
+        self._stores.stop()
         for sender in self._senders.values():
             sender.stop()
         if self._courier is not None:

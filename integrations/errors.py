@@ -12,6 +12,9 @@
     │   │   └── StoreFull          because no space is left on it
     │   └── ManifestError        `case.json`, or the folder's name, says something that cannot be used
     ├── DicomError             something about DICOM
+    │   ├── PeerUnavailable      a DICOM system cannot be reached, does not answer in time, or asks to wait
+    │   │   └── PeerRefused        it answers and does not let us: AE titles, sign-in, a service that it has not
+    │   ├── InstanceNotFetched   one instance did not come; the others may
     │   ├── InstanceRefused      what came is no instance that can be kept
     │   │   └── InstanceMismatch     its data set is another instance than its sender says
     │   ├── InstanceConflict     other bytes came before under its UID; both are kept
@@ -92,6 +95,28 @@ class ManifestError(FolderError):
 
 class DicomError(IntegrationError):
     """Something about DICOM went wrong."""
+
+
+class PeerUnavailable(DicomError):
+    """A DICOM system cannot be reached, does not answer in time, or asks to wait.
+
+    Attributes
+    ----------
+    retry_seconds : float or None
+        For so long it wants to be left alone.
+    """
+
+    def __init__(self, reason: str, *, retry_seconds: float | None = None) -> None:
+        super().__init__(reason)
+        self.retry_seconds = retry_seconds
+
+
+class PeerRefused(PeerUnavailable):
+    """A DICOM system answers and does not let us; the message says which setting to look at, here or there."""
+
+
+class InstanceNotFetched(DicomError):
+    """One instance did not come, or not as what was asked for; the others may."""
 
 
 class InstanceRefused(DicomError):

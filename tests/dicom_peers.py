@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import ssl
 import subprocess
 import tempfile
 from collections.abc import Iterable, Mapping
@@ -123,6 +124,7 @@ class Orthanc:
         self._program, plugin = find_orthanc(), find_dicomweb()
         self._root = Path(tempfile.mkdtemp(prefix="sphero-orthanc-"))
         self._process: subprocess.Popen[bytes] | None = None
+        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # not used in the clear, and the default one takes long
         self._auth = (USER, PASSWORD) if password else None
         self.ae_title, self.host = "ORTHANC", "127.0.0.1"
         self.port, self.http_port = free_port(), free_port()
@@ -216,7 +218,7 @@ class Orthanc:
         httpx.HTTPStatusError
         """
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
-        with httpx.Client(auth=self._auth, timeout=REST_SECONDS, trust_env=False) as client:
+        with httpx.Client(auth=self._auth, verify=self._context, timeout=REST_SECONDS, trust_env=False) as client:
             answer = client.request(method, self.url + path, content=None if body is None else content)
         answer.raise_for_status()
         return answer.json() if "json" in answer.headers.get("content-type", "") else answer.content
