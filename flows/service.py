@@ -3,15 +3,14 @@
     lock on the data folder -> database brought up to date -> our tables put in order -> Prefect server, model, HTTP
     -> worker (intake and cases) -> courier (delivery)
 
-Nothing is accepted or sent before our tables are in order. Prefect server and model are processes of their own and end
-with this one, however it ends; everything else is threads here.
+Nothing is accepted or sent before our tables are in order. Prefect server, model and DICOM receiver are processes of
+their own and end with this one, however it ends; everything else is threads here.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-import socket
 import threading
 import time
 from collections.abc import Callable
@@ -22,14 +21,16 @@ from db.errors import DatabaseError
 from flows.courier import Courier
 from flows.deliver import Sender
 from flows.dicom_stores import Stores
-from flows.errors import PortTaken, PrefectUnavailable, ServiceError
+from flows.errors import PrefectUnavailable, ServiceError
 from flows.http_server import HttpServer, make_app
 from flows.model_process import ModelProcess
 from flows.order_listener import OrderListener
 from flows.pictures import Pictures
 from flows.places import DataLock, places_of
-from flows.prefect_environment import SERVER_HOST, client_environment, server_environment
+from flows.ports import check_ports
+from flows.prefect_environment import client_environment, server_environment
 from flows.prefect_server import PrefectServer, answers
+from flows.receiver_process import ReceiverProcess
 from flows.recover import recover
 from flows.settings import Settings
 from flows.wiring import (
@@ -114,6 +115,7 @@ class Service:
         self._courier: Courier | None = None
         self._orders = OrderListener(settings, self.database, self._nudge)
         self._stores = Stores(settings, self.database, self.places.store, self._nudge)
+        self._receiver = ReceiverProcess(settings, self.places)
 
     # ------------------------------------------------------------------------------------------------------------ start
     def start(self, step: Step = lambda _: None, stop: threading.Event | None = None) -> None:
@@ -140,7 +142,7 @@ class Service:
     def _start(self, step: Step, stop: threading.Event) -> None:
         self.places.make()
         self._lock.acquire()
-        self._check_ports()
+        check_ports(self.settings)
         name = self.places.worker_name()
         self._owner = f"{name}/"
         step("database")
@@ -154,6 +156,7 @@ class Service:
         model = self._model = make_model(self._engine, self.places, (self._lock.descriptor,))
         model.start()
         self._start_prefect()
+        self._receiver.start((self._lock.descriptor,))
         self.pictures = Pictures(
             database=self.database,
             model=model,
@@ -178,6 +181,8 @@ class Service:
         step("model")
         while not stop.is_set() and not model.is_ready_or_fails(POLL_SECONDS):
             pass
+        while not stop.is_set() and not self._receiver.is_ready_or_fails(POLL_SECONDS):
+            pass
         self._courier = Courier(self._senders.values(), self._deliver)
         self._courier.start()
         self._stores.start()
@@ -188,22 +193,8 @@ class Service:
             f"ready: Prefect {self.settings.prefect_ui_url}, health and pictures {self.settings.http_url}, "
             f"incoming folder {self.places.incoming}"
             + (f", orders {self._orders.address}" if self._orders.enabled else "")
+            + (f", DICOM {self._receiver.address}" if self._receiver.enabled else "")
         )
-
-    def _check_ports(self) -> None:
-        wanted = [(self.settings.http.host, self.settings.http.port, "[http] port")]
-        if self.settings.embedded_prefect:
-            wanted.append((SERVER_HOST, self.settings.prefect.port, "[prefect] port"))
-        listener = self.settings.hl7.listener
-        if listener.enabled:
-            wanted.append((listener.host, listener.port, "[hl7.listener] host and port"))
-        for host, port, key in wanted:
-            family = socket.AF_INET6 if ":" in host else socket.AF_INET
-            try:
-                socket.create_server((host, port), family=family).close()
-            except OSError as error:
-                reason = error.strerror or type(error).__name__
-                raise PortTaken(f"{host}:{port} cannot be listened on ({reason}); see {key}") from None
 
     def _nudge(self) -> None:
         if self._worker is not None:
@@ -305,15 +296,16 @@ class Service:
     def readiness(self) -> dict[str, str | None]:
         """Each part with what is wrong with it."""
         worker, model = self._worker, self._model
-        prefect = None if answers(self.settings.prefect_api_url) else "does not answer"
         parts = {
             "database": self._database_problem(),
-            "prefect": prefect,
+            "prefect": None if answers(self.settings.prefect_api_url) else "does not answer",
             "worker": None if worker is not None and worker.ready else "not ready",
             "model": None if model is not None and model.ready else (model and model.problem) or "is being loaded",
         }
         if self._orders.enabled:
             parts["orders"] = self._orders.problem
+        if self._receiver.enabled:
+            parts["dicom receiver"] = self._receiver.problem
         return parts
 
     def _database_problem(self) -> str | None:
@@ -327,6 +319,7 @@ class Service:
     # ------------------------------------------------------------------------------------------------------------- stop
     def stop(self) -> None:
         """End everything, also what was only half started."""
+        self._receiver.stop()
         self._orders.stop()
         self._stores.stop()
         for sender in self._senders.values():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from collections.abc import Iterator
@@ -11,6 +12,8 @@ import httpx
 import pytest
 
 from db.states import CaseState
+from tests.dicom_peers import run_dcmtk
+from tests.dicom_receiving import write_small
 from tests.running import (
     PATIENCE_SECONDS,
     STOP_SECONDS,
@@ -36,8 +39,16 @@ def lis() -> Iterator[ThirdPartyLis]:
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory, lis: ThirdPartyLis) -> Iterator[RunningService]:
-    with RunningService(tmp_path_factory.mktemp("service"), lis.port) as running:
+def receiver_port() -> int:
+    return free_port()
+
+
+@pytest.fixture(scope="module")
+def service(
+    tmp_path_factory: pytest.TempPathFactory, lis: ThirdPartyLis, receiver_port: int
+) -> Iterator[RunningService]:
+    more = {"SPHERO_DICOM__RECEIVER": json.dumps({"enabled": True, "port": receiver_port})}
+    with RunningService(tmp_path_factory.mktemp("service"), lis.port, more=more) as running:
         running.start()
         yield running
 
@@ -106,6 +117,28 @@ def test_the_prefect_server_killed_in_the_middle_is_begun_anew_and_the_case_is_d
     service.drop("AFTERWARDS", case_files(4, 1), manifest("P4", 1))
     service.wait_delivered(before + 2)
     assert audit_is_intact(service)
+
+
+def test_the_dicom_receiver_killed_is_begun_anew_and_told_meanwhile(
+    service: RunningService, receiver_port: int, tmp_path: Path
+) -> None:
+    def is_ready() -> bool:
+        reply = httpx.get(f"http://127.0.0.1:{service.http_port}/readyz", trust_env=False)
+        return reply.status_code == 200
+
+    def sends(number: int) -> bool:
+        arguments = ("-aec", "SPHERO", "127.0.0.1", receiver_port, write_small(tmp_path, number))
+        return run_dcmtk("storescu", *arguments, check=False).returncode == 0
+
+    assert f"DICOM SPHERO at 127.0.0.1:{receiver_port}" in service.said
+    assert sends(1)
+    old = child(service, "flows.receiver_child")
+    os.kill(old, signal.SIGKILL)
+    wait_for(lambda: not is_ready(), PATIENCE_SECONDS, what="the end of the receiver in /readyz")
+    wait_for(is_ready, PATIENCE_SECONDS, what="a new receiver", every_s=0.2)
+    assert child(service, "flows.receiver_child") != old
+    assert sends(2)
+    assert len(service.read(lambda work: work.instances.list())) == 2
 
 
 def test_stopped_in_the_middle_it_is_quick_and_the_next_start_goes_on(service: RunningService) -> None:
