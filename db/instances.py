@@ -124,9 +124,11 @@ class Instances:
         self._context.audit("instance refused", None, instance=instance_id, reason=reason)
 
     # ----------------------------------------------------------------------------------------------------------- views
-    def waiting(self, *, limit: int = 100) -> tuple[InstanceView, ...]:
-        """Return instances of which nothing became yet, in the order they came."""
+    def waiting(self, *, limit: int = 100, but_from: str | None = None) -> tuple[InstanceView, ...]:
+        """Return instances of which nothing became yet, those from one source left out, in the order they came."""
         query = select(Instance).where(Instance.state == InstanceState.RECEIVED).order_by(Instance.position)
+        if but_from is not None:
+            query = query.where(Instance.source != but_from)
         return tuple(instance_view(row) for row in self._session.scalars(query.limit(limit)))
 
     def get(self, instance_id: str) -> InstanceView:

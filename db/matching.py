@@ -149,6 +149,19 @@ class Matching:
             self._link(case_id, None, self._context.actor)
         self._lift(case_id, *ORDER_HOLDS, HoldReason.CONFLICT)
 
+    def linked_by_person(self, case_id: str) -> bool:
+        """Whether a person said to which order a case belongs, or that it has none."""
+        link = self._session.get(CaseOrder, case_id)
+        return link is not None and link.linked_by is not None
+
+    def agrees(self, case_id: str, told: Identity) -> bool | None:
+        """Whether what else is told of the patient agrees with the order of a case; None where it has no order."""
+        link = self._session.get(CaseOrder, case_id)
+        if link is None or link.order_id is None:
+            return None
+        row = self._session.get_one(OrderRow, link.order_id)
+        return not other_patient(told, self._patients.get(row.patient_key), self._everyone(row))
+
     def _concerned(self, order_id: str) -> list[str]:
         """The cases that are linked to an order, and those under its accession number; in one order for all."""
         row = self._session.get_one(OrderRow, order_id)

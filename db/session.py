@@ -30,6 +30,7 @@ from db.cursors import Cursors
 from db.engine import READ_ONLY, READING, make_engine, translate
 from db.errors import DatabaseBusy, DatabaseError, UnsupportedDatabase
 from db.fields import Fields
+from db.headers import Headers
 from db.identities import Identities
 from db.inbound import Inbound
 from db.instances import Instances
@@ -55,6 +56,7 @@ class UnitOfWork:
     inbound : Inbound
     instances : Instances
     cursors : Cursors
+    headers : Headers
     patients : Patients
     orders : Orders
     matching : Matching
@@ -71,6 +73,7 @@ class UnitOfWork:
         self.inbound = Inbound(context)
         self.instances = Instances(context)
         self.cursors = Cursors(context)
+        self.headers = Headers(context)
         self.patients = Patients(context, self.identities)
         self.orders = Orders(context, self.identities, self.patients)
         self.matching = Matching(context, self.cases, self.identities, self.patients)

@@ -18,6 +18,7 @@ from flows.intake import refused_pictures
 from flows.model_child import ImageTask
 from flows.refusals import why_nothing
 from flows.release import ACTOR, REOPENED, Outcome, Release
+from integrations.dicom.frames import MEDIA_TYPE, frame_name
 from integrations.errors import PatientUnknown, TextRefused
 from sphero_core.exports import FieldRecord, summary_document
 from sphero_core.morphology import relate_to_case
@@ -174,7 +175,10 @@ class CaseWork:
 
 def image_task(store: Path, case: CaseView, field: FieldView, pixel_aspect: float) -> ImageTask:
     """Where a field's pixels are and what shape they have; `pixel_aspect` where the case names none."""
-    return ImageTask(store / field.stored_name, field.frame, case.acquisition.pixel_aspect or pixel_aspect)
+    aspect = case.acquisition.pixel_aspect or pixel_aspect
+    if field.media_type == MEDIA_TYPE:  # the model process knows no DICOM: it reads the decoded frame
+        return ImageTask(store / frame_name(field.stored_name, field.frame), 0, aspect)
+    return ImageTask(store / field.stored_name, field.frame, aspect)
 
 
 def read_result(work: UnitOfWork, case_id: str) -> CaseResult | None:

@@ -14,6 +14,7 @@ from db.context import Clock
 from db.session import Database, UnitOfWork
 from db.states import CaseState, HoldReason
 from db.views import Acquisition, CaseView, Identity
+from flows.dicom_identity import follow_headers
 from flows.intake import ACTOR, Intake, refused_pictures
 from integrations.errors import ManifestError
 from integrations.folder.manifest import Manifest
@@ -124,7 +125,10 @@ class Completion:
         with self._database.transaction(ACTOR) as work:
             if manifest is not None and not self._record(work, case_id, manifest):
                 return False
-            if not work.matching.match(case_id, required=self._require_order):
+            followed = follow_headers(work, case_id)
+            if not followed.agrees:
+                return False
+            if not work.matching.match(case_id, required=self._require_order or followed.needs_order):
                 return False
             if not _has_patient(work.identities.get(case_id)):
                 work.cases.hold(case_id, HoldReason.NO_PATIENT)
@@ -136,6 +140,7 @@ class Completion:
 
     def _is_due(self, case: CaseView, manifest: Manifest | None) -> bool:
         expected = manifest.expected_fields if manifest is not None else None
+        expected = expected or case.acquisition.expected_fields
         if expected is not None and case.fields + case.files_quarantined >= expected:
             with self._database.reading() as work:
                 if case.fields + len(refused_pictures(work, case.case_id)) >= expected:

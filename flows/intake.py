@@ -8,12 +8,21 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from db.session import Database, UnitOfWork
 from db.views import QuarantineView
-from integrations.errors import ManifestError, SourceChanged, SourceError, SourceGone, SourceRefused
+from flows.dicom_folder import DicomFolder
+from flows.taken import Pile, Taken
+from integrations.errors import (
+    InstanceRefused,
+    ManifestError,
+    SandboxFailed,
+    SourceChanged,
+    SourceError,
+    SourceGone,
+    SourceRefused,
+)
 from integrations.folder.done import Moved
 from integrations.folder.manifest import Manifest, accession_from_folder, read_manifest
 from integrations.folder.memory import Memory
@@ -32,43 +41,6 @@ MANIFEST_REFUSED = "case.json"
 PageInfo = Callable[[Path, int], ImageInfo]
 
 
-@dataclass(frozen=True, slots=True)
-class Taken:
-    """What became of the ready files of one folder.
-
-    Attributes
-    ----------
-    case_id : str or None
-        None where no case can be named.
-    fields : int
-        Fields that are new.
-    known : int
-        Files that were there before.
-    refused : tuple of str
-        Why files went into quarantine.
-    later : int
-        Files that cannot be taken now; the next look tells.
-    """
-
-    case_id: str | None = None
-    fields: int = 0
-    known: int = 0
-    refused: tuple[str, ...] = ()
-    later: int = 0
-
-
-@dataclass(slots=True)
-class _Pile:
-    case_id: str | None = None
-    fields: int = 0
-    known: int = 0
-    refused: list[str] = field(default_factory=list)
-    later: int = 0
-
-    def taken(self) -> Taken:
-        return Taken(self.case_id, self.fields, self.known, tuple(self.refused), self.later)
-
-
 class Intake:
     """The watched folder of one site; for one thread at a time.
 
@@ -81,6 +53,8 @@ class Intake:
     memory : Memory
     page_info : callable
         ``(path, page) -> ImageInfo`` of a stored file.
+    dicom : DicomFolder
+        Takes the DICOM files.
     """
 
     def __init__(
@@ -93,6 +67,7 @@ class Intake:
         staging: Staging,
         memory: Memory,
         page_info: PageInfo,
+        dicom: DicomFolder,
     ) -> None:
         self._incoming = incoming
         self._store = store
@@ -101,6 +76,7 @@ class Intake:
         self._staging = staging
         self._memory = memory
         self._page_info = page_info
+        self._dicom = dicom
 
     def look(self) -> Scan:
         """Look into the folder once.
@@ -119,7 +95,7 @@ class Intake:
         StoreFull, StoreError, DatabaseError
             Nothing is lost; look again later.
         """
-        pile = _Pile()
+        pile = Pile()
         try:
             accession = self.accession_of(folder)
         except ManifestError as error:
@@ -132,7 +108,7 @@ class Intake:
 
     def take_misplaced(self, files: tuple[SeenFile, ...]) -> Taken:
         """Put files that belong to no case aside."""
-        pile = _Pile()
+        pile = Pile()
         for file in files:
             self._refuse(file, None, MISPLACED, pile)
         return pile.taken()
@@ -145,7 +121,7 @@ class Intake:
         """Put a `case.json` aside that cannot be used."""
         if not reason.startswith(MANIFEST_REFUSED):
             reason = f"{MANIFEST_REFUSED}: {reason}"
-        self._refuse(file, accession, reason, _Pile())
+        self._refuse(file, accession, reason, Pile())
 
     def accession_of(self, folder: CaseFolder) -> str:
         """The accession number under which a folder's files arrive: its name, or else what its `case.json` says.
@@ -175,14 +151,21 @@ class Intake:
         except SourceError:
             return None
 
-    def _take_file(self, file: SeenFile, accession: str, pile: _Pile) -> None:
+    def _take_file(self, file: SeenFile, accession: str, pile: Pile) -> None:
         try:
+            if self._dicom.recognises(file):
+                taken, sha256 = self._dicom.take(file, accession)
+                pile.add(taken)
+                self._clear(file, sha256)
+                return
             staged = self._staging.accept(file)
             pages = self._pages(staged)
-        except UnreadableImage:
-            pile.later += 1  # our own copy could not be read: a fault of the disk, not of the file
+        except (UnreadableImage, SandboxFailed) as error:
+            # Our own copy could not be read, or our reader does not work: no fault of the file.
+            log.warning("a file is not taken now: %s", error)
+            pile.later += 1
             return
-        except (ImageError, SourceRefused) as refusal:
+        except (ImageError, SourceRefused, InstanceRefused) as refusal:
             self._refuse(file, accession, str(refusal), pile)
             return
         except SourceError as error:
@@ -210,7 +193,7 @@ class Intake:
         others = (self._page_info(self._store / staged.stored_name, page) for page in range(1, staged.info.frames))
         return [staged.info, *others]
 
-    def _refuse(self, file: SeenFile, accession: str | None, reason: str, pile: _Pile) -> None:
+    def _refuse(self, file: SeenFile, accession: str | None, reason: str, pile: Pile) -> None:
         try:
             kept = self._staging.quarantine(file, reason)
         except SourceError as error:
@@ -230,7 +213,7 @@ class Intake:
         self._clear(file, kept.sha256)
         pile.refused.append(reason)
 
-    def _not_now(self, error: SourceError, pile: _Pile) -> None:
+    def _not_now(self, error: SourceError, pile: Pile) -> None:
         if not isinstance(error, SourceGone | SourceChanged):
             log.warning("a file is not taken now: %s", error)
         pile.later += 1

@@ -9,7 +9,7 @@ from typing import Any
 from db.states import MessageState
 from db.views import MessageView, PictureView, ReportStatus, ReportView
 from flows.analyse import CaseResult
-from flows.intake import Taken
+from flows.taken import Taken
 from sphero_core.types import CaseCounts, CellClass, FieldFindings
 
 _STATUS = {ReportStatus.PRELIMINARY: "preliminary", ReportStatus.NOT_OBTAINED: "no result"}

@@ -16,6 +16,7 @@ from db.session import Database
 from flows.analyse import CaseWork
 from flows.completion import Completion
 from flows.deliver import Sender
+from flows.dicom_assembly import Assembly
 from flows.errors import ServiceError
 from flows.intake import Intake
 from flows.model_process import ModelProcess
@@ -41,6 +42,7 @@ class Services:
 
     database: Database
     intake: Intake
+    assembly: Assembly
     completion: Completion
     work: CaseWork
     model: ModelProcess

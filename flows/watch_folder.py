@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -18,11 +19,12 @@ from prefect.client.schemas import State
 from prefect.states import Completed, Failed
 
 from db.errors import DatabaseError
-from flows.intake import Taken
+from db.instance_views import InstanceView
 from flows.log import tell
 from flows.run_support import TASK, interruptible, shown_safely
 from flows.run_texts import taken_row
 from flows.services import services
+from flows.taken import Pile, Taken
 from integrations.errors import FolderError
 from integrations.folder.scanner import CaseFolder, Scan
 
@@ -56,6 +58,25 @@ async def put_aside(count: int, scan: Scan) -> Taken:  # noqa: ARG001
     for reason in taken.refused:
         get_run_logger().warning("a file is put aside: %s", reason)
     return taken
+
+
+@task(name="assemble instances", task_run_name="assemble {count} instances", **TASK)
+async def assemble_instances(count: int, instances: Sequence[InstanceView]) -> list[Taken]:  # noqa: ARG001
+    """Make fields of DICOM instances that came over the network."""
+    came: dict[str | None, Pile] = {}
+    async with shown_safely():
+        for instance in instances:
+            if services().stopping.is_set():
+                break
+            taken = await asyncio.to_thread(services().assembly.assemble, instance)
+            came.setdefault(taken.case_id, Pile()).add(taken)
+    for case_id, pile in came.items():
+        get_run_logger().info(
+            "case %s: %d new fields, %d known before, %d refused", case_id, pile.fields, pile.known, len(pile.refused)
+        )
+        for reason in pile.refused:
+            get_run_logger().warning("case %s: an instance is put aside: %s", case_id, reason)
+    return [pile.taken() for pile in came.values()]
 
 
 @flow(name="watch-folder", flow_run_name="watch folder", persist_result=False)
@@ -108,6 +129,9 @@ async def _look_once(came: list[Taken], completed: list[str]) -> None:
                     "later": taken.later,
                 },
             )
+    instances = await asyncio.to_thread(at_hand.assembly.waiting)
+    if instances and not at_hand.stopping.is_set():
+        came.extend(await assemble_instances(len(instances), instances))
     if scan.misplaced:
         came.append(await put_aside(len(scan.misplaced), scan))
     moved = await asyncio.to_thread(at_hand.completion.finish, scan)

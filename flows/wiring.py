@@ -15,6 +15,9 @@ from db.session import Database
 from flows.analyse import CaseWork
 from flows.completion import Completion
 from flows.deliver import AT_ONCE, Sender
+from flows.dicom_accept import InstanceDesk
+from flows.dicom_assembly import Assembly
+from flows.dicom_folder import DicomFolder
 from flows.intake import Intake
 from flows.message_pictures import MessagePictures
 from flows.model_process import ModelProcess
@@ -26,6 +29,9 @@ from flows.services import Services
 from flows.setting_types import TlsSection
 from flows.settings import Destination, ListenerSettings, Settings
 from flows.transports import BatchTransport, MllpTransport, Transport
+from integrations.dicom.frames import FrameStore
+from integrations.dicom.part10 import InstanceStore
+from integrations.dicom.sandbox import Sandbox
 from integrations.folder.memory import FileMemory
 from integrations.folder.scanner import Scanner
 from integrations.folder.staging import Staging
@@ -226,6 +232,7 @@ def make_services(
     """What the flows work with."""
     memory = FileMemory(places.taken)
     stable = settings.folder.stable_seconds
+    assembly = Assembly(database, FrameStore(places.store, Sandbox()))
     scanner = Scanner(places.incoming, stable_seconds=stable, clock=time.monotonic, memory=memory)
     intake = Intake(
         incoming=places.incoming,
@@ -235,6 +242,12 @@ def make_services(
         staging=staging,
         memory=memory,
         page_info=_page_info,
+        dicom=DicomFolder(
+            incoming=places.incoming,
+            database=database,
+            desk=InstanceDesk(database, InstanceStore(places.store, "folder")),
+            assembly=assembly,
+        ),
     )
     completion = Completion(
         database=database,
@@ -258,6 +271,7 @@ def make_services(
     return Services(
         database=database,
         intake=intake,
+        assembly=assembly,
         completion=completion,
         work=work,
         model=model,

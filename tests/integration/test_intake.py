@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
 
 import numpy as np
 import pytest
@@ -16,92 +13,12 @@ from numpy.typing import NDArray
 
 from db.session import Database
 from db.states import CaseState, HoldReason
-from db.views import CaseView
-from flows.completion import Completion
-from flows.intake import Intake, Taken
-from integrations.folder.memory import FileMemory
-from integrations.folder.scanner import Scanner
-from integrations.folder.staging import Staging
-from sphero_core.image import probe_image
-from sphero_core.types import ImageInfo
+from flows.intake import Intake
+from tests.folder_site import QUIET, Site
 from tests.running import manifest, picture
 from tests.unit.image_files import tiff
 
-QUIET = 60.0
 RGB = 2  # photometric interpretation of TIFF
-BERLIN = ZoneInfo("Europe/Berlin")
-
-
-@dataclass
-class Site:
-    """A watched folder with its database, and a clock that stands still until it is moved."""
-
-    root: Path
-    url: str = ""
-    require_order: bool = False
-    now: datetime = datetime(2026, 11, 23, 10, 0, tzinfo=UTC)
-    database: Database = field(init=False)
-    intake: Intake = field(init=False)
-    completion: Completion = field(init=False)
-
-    def __post_init__(self) -> None:
-        incoming, store = self.root / "incoming", self.root / "store"
-        incoming.mkdir()
-        self.database = Database(self.url or f"sqlite:///{self.root / 'sphero.db'}", lambda: self.now)
-        self.database.upgrade()
-        staging = Staging(
-            incoming=incoming,
-            store=store,
-            quarantine=self.root / "quarantine",
-            inspect=probe_image,
-            max_bytes=10_000_000,
-        )
-        staging.prepare()
-        memory = FileMemory(self.root / "taken.jsonl")
-        self.intake = Intake(
-            incoming=incoming,
-            store=store,
-            database=self.database,
-            scanner=Scanner(incoming, stable_seconds=0, clock=lambda: 0.0, memory=memory),
-            staging=staging,
-            memory=memory,
-            page_info=_page_info,
-        )
-        self.completion = Completion(
-            database=self.database,
-            intake=self.intake,
-            quiet_seconds=QUIET,
-            time_zone=BERLIN,
-            clock=lambda: self.now,
-            require_order=self.require_order,
-        )
-
-    def put(self, accession: str, name: str, content: bytes) -> None:
-        folder = self.root / "incoming" / accession
-        folder.mkdir(exist_ok=True)
-        (folder / name).write_bytes(content)
-
-    def tell(self, accession: str, values: dict[str, Any]) -> None:
-        self.put(accession, "case.json", json.dumps(values).encode())
-
-    def look(self) -> tuple[list[Taken], tuple[str, ...]]:
-        """Take in what is there, then complete what is due."""
-        scan = self.intake.look()
-        taken = [self.intake.take(folder) for folder in scan.cases if folder.ready]
-        return taken, self.completion.finish(self.intake.look())
-
-    def wait(self, seconds: float) -> None:
-        self.now += timedelta(seconds=seconds)
-
-    def case(self, accession: str) -> CaseView:
-        with self.database.reading() as work:
-            case_id = work.identities.find(accession)
-            assert case_id is not None
-            return work.cases.get(case_id)
-
-
-def _page_info(path: Path, page: int) -> ImageInfo:
-    return probe_image(path, frame=page)
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ from integrations.hl7.order import OrderRules
 from integrations.hl7.reception import Reception
 from tests.database_examples import BUNDLE, COUNTS, findings
 from tests.hl7_examples import PROFILE
-from tests.integration.test_intake import BERLIN, QUIET, Site
+from tests.folder_site import BERLIN, QUIET, Site
 from tests.order_examples import Lis
 from tests.running import manifest, picture, send_loosely
 from tests.unit.test_hl7_order import mutated
