@@ -28,8 +28,8 @@ from integrations.hl7.listener import MllpListener
 from integrations.hl7.order import OrderRules
 from integrations.hl7.reception import Reception
 from tests.database_examples import BUNDLE, COUNTS, findings
-from tests.hl7_examples import PROFILE
 from tests.folder_site import BERLIN, QUIET, Site
+from tests.hl7_examples import PROFILE
 from tests.order_examples import Lis
 from tests.running import manifest, picture, send_loosely
 from tests.unit.test_hl7_order import mutated
