@@ -140,7 +140,7 @@ def test_jpeg_2000_beside_opj_decompress(tmp_path: Path, syntax: str, stream: st
     content = written(one)
     codestream = next(generate_frames(one.PixelData, number_of_frames=1))
     (tmp_path / "one.j2k").write_bytes(codestream)
-    command = [tool, "-i", tmp_path / "one.j2k", "-o", tmp_path / "one.ppm"]
+    command = [str(part) for part in (tool, "-i", tmp_path / "one.j2k", "-o", tmp_path / "one.ppm")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     ours = next(open_instance(content).frames())
