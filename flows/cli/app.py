@@ -23,6 +23,7 @@ from flows.cli import (
     message,
     model,
     order,
+    review,
     robustness,
     train,
     up,
@@ -56,6 +57,7 @@ dataset.app.command("masks")(dataset.masks)
 dataset.app.command("split")(dataset.split)
 dataset.app.command("show")(dataset.show)
 dataset.app.command("synthesize")(dataset_import.synthesize)
+dataset.app.add_typer(review.app, name="review")
 app.add_typer(dataset.app, name="dataset")
 app.add_typer(case.app, name="case")
 app.add_typer(message.app, name="message")

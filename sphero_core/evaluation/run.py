@@ -75,7 +75,7 @@ def evaluate_labelled(run: Run, labels: Sequence[LabelledImage]) -> dict[str, An
     truths, found, seconds = [], [], []
     for label, diameter in zip(labels, diameters, strict=True):
         field = read_image(label.path, pixel_aspect=run.pixel_aspect)
-        cells, took = _cells(run, field, diameter, LOWEST)
+        cells, took = find_cells(run, field, diameter, LOWEST)
         truths.append(truth_of(label, field))
         margin = run.detector.label_margin * diameter
         found.append(detections_of(cells, margin, (field.width, field.height)))
@@ -89,7 +89,7 @@ def evaluate_pointed(run: Run, images: Sequence[PointImage]) -> dict[str, Any]:
     labels, found, seconds = [], [], []
     for image, diameter in zip(images, diameters, strict=True):
         field = read_image(image.path, pixel_aspect=run.pixel_aspect)
-        cells, took = _cells(run, field, diameter, run.detector.thresholds)
+        cells, took = find_cells(run, field, diameter, run.detector.thresholds)
         across, down = field.to_stored
         labels.append(image.points.scaled(1 / across, 1 / down))
         found.append(cells)
@@ -139,7 +139,8 @@ def field_diameters(paths: Sequence[Path], groups: Sequence[str], pixel_aspect: 
     return diameters
 
 
-def _cells(run: Run, field: FieldImage, diameter: float, thresholds: Thresholds) -> tuple[list[Cell], float]:
+def find_cells(run: Run, field: FieldImage, diameter: float, thresholds: Thresholds) -> tuple[list[Cell], float]:
+    """The cells of a field whose case has cells of that diameter (pixels of the field), as the service finds them; and seconds."""
     started = run.clock()
     plan = plan_tiles(field.width, field.height, diameter, run.detector.input)
     found, _ = find(run.detector, field.pixels, plan)

@@ -1,0 +1,169 @@
+"""`sphero dataset review`: how good labels and model are, as a person judges who sees neither."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from flows.cli.dataset import Folder
+from flows.cli.model import BundleOption, bundle_of, quiet_tensorflow
+from flows.cli.output import AsJson, fail, print_facts, print_json, print_rows
+
+if TYPE_CHECKING:
+    from sphero_core.datasets.coco import LabelledImage
+    from sphero_core.review.sampling import Key
+
+app = typer.Typer(
+    help="Judge labels and model blind, twice; see what the figures become.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+KEY = "key.json"
+
+
+@app.command("sample")
+def sample(
+    folder: Folder,
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the review; made if missing.")],
+    group: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Only this group; repeatable.")] = None,
+    agreed: Annotated[int, typer.Option(min=1, help="Places of each kind on which labels and model agree.")] = 60,
+    disputed: Annotated[
+        int, typer.Option(min=1, help="The most of each kind on which they do not; best are all of them.")
+    ] = 400,
+    clear: Annotated[int, typer.Option(min=0, help="Places of clear background, as controls.")] = 15,
+    fields: Annotated[
+        int, typer.Option(min=1, help="Whole fields in which cells are looked for that nothing marks.")
+    ] = 6,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed draws the same sample.")] = 1,
+    bundle: BundleOption = None,
+) -> None:
+    """Draw what is to be judged: numbered sheets for two readings, empty judgement files, and a key that stays closed.
+
+    Of each group, the fields set the scale together, as in a case. Fill reading-1.csv from the sheets in reading-1 and
+    fields-1.csv from its field pictures, then the second reading without looking at the first.
+    """
+    from sphero_core.review.judgements import MEANINGS
+    from sphero_core.review.sampling import Size
+
+    if (out / KEY).exists():
+        fail(f"{out} holds a review already; judgements are not overwritten: name another folder")
+    key = _sampled(folder, out, frozenset(group or ()), Size(agreed, disputed, clear, fields), seed, bundle)
+    print(
+        f"{len(key.tiles[0])} tiles and {len(key.whole_fields[0])} fields to judge, twice, in {out}; do not open {KEY}"
+    )
+    print_facts({f"{letter}  {judgement}": meaning for judgement, (letter, meaning) in MEANINGS.items()})
+    print(f"when both readings are filled in: sphero dataset review score {out}")
+
+
+@app.command("score")
+def score(
+    review: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the review.", exists=True, file_okay=False)],
+    judgements: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where the filled files lie, if not there.", file_okay=False)
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write review.json, fields.csv and tiles.csv there.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say how the two readings agree, what stands at each kind of place, and what count error and spherocyte figures become."""
+    from sphero_core.review.judgements import read_judgements, read_undotted
+    from sphero_core.review.sampling import READINGS, key_sha256, read_key
+    from sphero_core.review.scoring import score_review, tile_rows
+
+    key, source = read_key(review / KEY), judgements or review
+    said = [read_judgements(source / f"reading-{n}.csv", len(key.tiles[n - 1])) for n in READINGS]
+    undotted = [read_undotted(source / f"fields-{n}.csv", len(key.whole_fields[n - 1])) for n in READINGS]
+    figures = {"key_sha256": key_sha256(review / KEY), **score_review(key, said, undotted)}
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / "review.json").write_text(json.dumps(figures, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+        _write_rows(out / "fields.csv", figures["fields"])
+        _write_rows(out / "tiles.csv", tile_rows(key, said))
+    if as_json:
+        print_json(figures)
+    else:
+        _print(figures)
+
+
+def _sampled(folder: Path, out: Path, groups: frozenset[str], size: Any, seed: int, bundle: str | None) -> Key:
+    from flows.cli.progress import shown
+    from sphero_core.bundle import load_bundle, resolve_bundle
+    from sphero_core.datasets.layout import read_dataset
+    from sphero_core.detector import load_detector
+    from sphero_core.evaluation.run import Run
+    from sphero_core.review.judgements import write_empty
+    from sphero_core.review.sampling import READINGS, draw_key, find_places, write_key
+
+    dataset = read_dataset(folder)
+    labels = [image.labelled for image in dataset.images if not groups or image.group in groups]
+    if not labels:
+        fail("no image is left to review; `sphero dataset show DIR --images 0` lists the groups")
+    loaded = load_bundle(resolve_bundle(bundle_of(bundle)))
+    quiet_tensorflow()
+    run = Run(load_detector(loaded), dataset.pixel_aspect)
+    with shown("finding cells", len(labels)) as bar:
+        places, diameters = find_places(run, labels, seed, bar.advance)
+    told = f"{loaded.id.name} {loaded.id.version} {loaded.id.sha256}"
+    key = draw_key(places, [label.name for label in labels], diameters, told, size, seed)
+    for reading in READINGS:
+        _draw(key, reading, labels, dataset.pixel_aspect, out)
+        write_empty(out, reading, len(key.tiles[reading - 1]), len(key.whole_fields[reading - 1]))
+    write_key(out / KEY, key)  # last: a folder with a key is a whole review
+    return key
+
+
+def _draw(key: Key, reading: int, labels: list[LabelledImage], aspect: float, out: Path) -> None:
+    import numpy as np
+
+    from sphero_core.image import read_image
+    from sphero_core.review.places import Stratum
+    from sphero_core.review.sheets import Layout, draw_field, draw_sheet, draw_tile
+
+    folder, layout = out / f"reading-{reading}", Layout()
+    folder.mkdir(parents=True, exist_ok=True)
+    pixels = {label.name: read_image(label.path, pixel_aspect=aspect).pixels for label in labels}
+    diameters = dict(zip(key.fields, key.diameters, strict=True))
+    tiles: list[np.typing.NDArray[np.uint8]] = []
+    for shown in key.tiles[reading - 1]:
+        place = key.places[shown.index]
+        tiles.append(draw_tile(pixels[place.field], place, diameters[place.field], shown, layout))
+    for number, start in enumerate(range(0, len(tiles), layout.tiles), start=1):
+        _write(folder / f"sheet-{number:02d}.png", draw_sheet(tiles[start : start + layout.tiles], start + 1, layout))
+    for number, shown in enumerate(key.whole_fields[reading - 1], start=1):
+        name = key.fields[shown.index]
+        dotted = [p for p in key.places if p.field == name and p.stratum is not Stratum.CLEAR]
+        _write(folder / f"field-{number:02d}.png", draw_field(pixels[name], dotted, shown))
+
+
+def _write(path: Path, picture: Any) -> None:
+    import cv2
+
+    _, encoded = cv2.imencode(".png", picture[:, :, ::-1])
+    path.write_bytes(encoded.tobytes())
+
+
+def _write_rows(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    import csv
+
+    with path.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.DictWriter(stream, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _print(figures: dict[str, Any]) -> None:
+    print_facts({f"agreement, {name}": _agreement(value) for name, value in figures["agreement"].items()})
+    print()
+    print_rows(figures["strata"], as_json=False, empty="")
+    print()
+    print_rows(figures["figures"], as_json=False, empty="")
+
+
+def _agreement(value: dict[str, Any]) -> str:
+    kappa = "-" if value["kappa"] is None else f"{value['kappa']:.3f}"
+    return f"{100 * value['share']:.1f} % of {value['tiles']}, kappa {kappa}"
