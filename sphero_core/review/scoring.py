@@ -28,7 +28,6 @@ from sphero_core.review.places import CALLS, LABELLED_SPHEROCYTES, Stratum
 from sphero_core.review.sampling import READINGS, Key
 from sphero_core.statistics import wilson_interval
 
-REPETITIONS = 2000
 #: What is asked of each place, in the order of the columns below.
 _QUESTIONS = (RED_CELLS, WHOLE, SPHEROCYTES)
 
@@ -36,7 +35,11 @@ Floats = NDArray[np.float64]
 
 
 def score_review(
-    key: Key, readings: Sequence[Sequence[Judgement]], undotted: Sequence[Sequence[Undotted]]
+    key: Key,
+    readings: Sequence[Sequence[Judgement]],
+    undotted: Sequence[Sequence[Undotted]],
+    *,
+    repetitions: int = 2000,
 ) -> dict[str, Any]:
     """All figures of a review, ready for JSON.
 
@@ -47,6 +50,8 @@ def score_review(
         By tile.
     undotted : two sequences of Undotted
         By field picture.
+    repetitions : int
+        Draws behind each interval.
 
     Returns
     -------
@@ -57,7 +62,7 @@ def score_review(
     model = _Model(key, said, undotted)
     rng = np.random.default_rng([key.seed, 2])
     point = model.estimate(None)
-    draws = [model.estimate(rng) for _ in range(REPETITIONS)]
+    draws = [model.estimate(rng) for _ in range(repetitions)]
     n = len(key.fields)
     picks = [np.arange(n), *(rng.integers(0, n, n) for _ in draws)]
     figures = []
