@@ -7,11 +7,12 @@ Figures, messages and pictures go to the folder that SPHERO_ACCEPTANCE names.
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 import os
 import statistics
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -33,18 +34,21 @@ GROUP = "patient_02"
 ASPECT = 1.3333
 EDGE = 2.0  # stored pixels; a label this close to the edge is of a cell that the field cuts
 MEDIAN_ERROR = 0.10
+REVIEWED = Path(__file__).resolve().parents[2] / "deploy" / "docs" / "label-review" / "reviewed-counts.csv"
 PATIENCE_SECONDS = 600.0
 
 
 @dataclass(frozen=True, slots=True)
 class FieldCount:
-    """Red cells of one field, found and labelled: all, and those that the field's edge does not cut."""
+    """Red cells of one field, found, labelled and reviewed: all, and those that the field's edge does not cut."""
 
     name: str
     found: int
     labelled: int
     found_whole: int
     labelled_whole: int
+    reviewed: float
+    reviewed_whole: float
 
 
 @pytest.fixture(scope="session")
@@ -95,14 +99,20 @@ def test_prefect_shows_cases_counts_and_pictures_and_names_nobody(service: Runni
     take_pictures(service, cases_of(service)[0], results)
 
 
-def test_counts_are_those_of_the_labels(service: RunningService, images: list[LabelledImage], results: Path) -> None:
-    """Against labels that are not complete, so that what is found beyond them need not be wrong."""
+def test_counts_are_those_of_the_blind_review(
+    service: RunningService, images: list[LabelledImage], results: Path
+) -> None:
+    """Labels miss one red cell in five, so the bar stands against the reviewed counts; the error against the labels is printed beside it.
+
+    How the counts were reviewed, and by whom, stands in deploy/docs/label-review.md.
+    """
     counts = count_fields(service, images)
     figures = figures_of(counts)
     kept = {"figures": figures, "fields": [asdict(count) for count in counts]}
     (results / "counts.json").write_text(json.dumps(kept, indent=2) + "\n")
     print("\n" + json.dumps(figures, indent=2))
-    assert figures["median_error_whole"] <= MEDIAN_ERROR
+    assert figures["median_error_whole_reviewed"] <= MEDIAN_ERROR
+    assert figures["median_error_reviewed"] <= MEDIAN_ERROR
 
 
 def test_killed_in_the_middle_every_case_is_delivered(tmp_path: Path, images: list[LabelledImage]) -> None:
@@ -155,6 +165,10 @@ def check_delivered(service: RunningService, lis: ThirdPartyLis) -> None:
 
 
 def count_fields(service: RunningService, images: list[LabelledImage]) -> list[FieldCount]:
+    with REVIEWED.open(newline="") as stream:
+        reviewed = {
+            row["field"]: (float(row["reviewed"]), float(row["reviewed_whole"])) for row in csv.DictReader(stream)
+        }
     by_hash = {hashlib.sha256(image.path.read_bytes()).hexdigest(): image for image in images}
     counts = []
     for case in cases_of(service):
@@ -162,12 +176,13 @@ def count_fields(service: RunningService, images: list[LabelledImage]) -> list[F
             found = work.analyses.results_of(case.case_id)
         for result in found:
             assert result.field.state is FieldState.ANALYSED
-            counts.append(count_field(by_hash[result.field.sha256], result.findings))
+            image = by_hash[result.field.sha256]
+            counts.append(count_field(image, result.findings, reviewed[image.name]))
     assert len(counts) == len(images)
     return sorted(counts, key=lambda count: count.name)
 
 
-def count_field(image: LabelledImage, findings: FieldFindings) -> FieldCount:
+def count_field(image: LabelledImage, findings: FieldFindings, reviewed: tuple[float, float]) -> FieldCount:
     found = [cell for cell in findings.cells if cell.cell_class.is_red_cell]
     boxes = [box for box, kind in zip(image.boxes, image.classes, strict=True) if kind.is_red_cell]
     whole = [
@@ -175,7 +190,8 @@ def count_field(image: LabelledImage, findings: FieldFindings) -> FieldCount:
         for box in boxes
         if min(box[0], box[1]) > EDGE and box[0] + box[2] < image.width - EDGE and box[1] + box[3] < image.height - EDGE
     ]
-    return FieldCount(image.name, len(found), len(boxes), sum(not cell.touches_border for cell in found), len(whole))
+    found_whole = sum(not cell.touches_border for cell in found)
+    return FieldCount(image.name, len(found), len(boxes), found_whole, len(whole), *reviewed)
 
 
 def figures_of(counts: list[FieldCount]) -> dict[str, float]:
@@ -184,11 +200,19 @@ def figures_of(counts: list[FieldCount]) -> dict[str, float]:
         "fields": len(counts),
         "found": sum(count.found for count in counts),
         "labelled": sum(count.labelled for count in counts),
-        "median_error": statistics.median(abs(count.found / count.labelled - 1) for count in counts),
+        "reviewed": sum(count.reviewed for count in counts),
+        "median_error": median_error((count.found, count.labelled) for count in counts),
+        "median_error_reviewed": median_error((count.found, count.reviewed) for count in counts),
         "found_whole": sum(count.found_whole for count in counts),
         "labelled_whole": sum(count.labelled_whole for count in counts),
-        "median_error_whole": statistics.median(abs(count.found_whole / count.labelled_whole - 1) for count in counts),
+        "reviewed_whole": sum(count.reviewed_whole for count in counts),
+        "median_error_whole": median_error((count.found_whole, count.labelled_whole) for count in counts),
+        "median_error_whole_reviewed": median_error((count.found_whole, count.reviewed_whole) for count in counts),
     }
+
+
+def median_error(pairs: Iterable[tuple[float, float]]) -> float:
+    return statistics.median(abs(found / true - 1) for found, true in pairs)
 
 
 def take_pictures(service: RunningService, case: CaseView, results: Path) -> None:
