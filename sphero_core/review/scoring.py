@@ -23,10 +23,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sphero_core.evaluation.bootstrap import interval_of
+from sphero_core.interval import wilson_interval
 from sphero_core.review.judgements import RED_CELLS, SPHEROCYTES, WHOLE, Judgement, Undotted
 from sphero_core.review.places import CALLS, LABELLED_SPHEROCYTES, Stratum
 from sphero_core.review.sampling import READINGS, Key
-from sphero_core.statistics import wilson_interval
 
 #: What is asked of each place, in the order of the columns below.
 _QUESTIONS = (RED_CELLS, WHOLE, SPHEROCYTES)
@@ -309,10 +309,10 @@ def _stratum_row(key: Key, said: dict[int, tuple[Judgement, Judgement]], stratum
 
 
 def _share_text(yes: float, n: int) -> str | None:
-    """A share in percent with Wilson's interval; half counts are rounded for the interval only."""
+    """A share in percent with Wilson's interval."""
     if not n:
         return None
-    low, high = wilson_interval(round(yes), n)
+    low, high = wilson_interval(yes, n)
     return f"{100 * yes / n:.0f} ({100 * low:.0f}-{100 * high:.0f})"
 
 

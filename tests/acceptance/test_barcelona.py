@@ -102,7 +102,7 @@ def test_prefect_shows_cases_counts_and_pictures_and_names_nobody(service: Runni
 def test_counts_are_those_of_the_blind_review(
     service: RunningService, images: list[LabelledImage], results: Path
 ) -> None:
-    """Labels miss one red cell in five, so the bar stands against the reviewed counts; the error against the labels is printed beside it.
+    """Labels miss nearly one red cell in five, so the bar stands against the reviewed counts; the error against the labels is printed beside it.
 
     How the counts were reviewed, and by whom, stands in deploy/docs/label-review.md.
     """

@@ -79,8 +79,8 @@ def invocations(text: str, program: str) -> Iterator[list[str]]:
 def test_every_command_and_option_named_exists(document: Path) -> None:
     wrong = []
     for words in invocations(document.read_text(), "sphero"):
-        path = next((tuple(words[:n]) for n in (2, 1) if tuple(words[:n]) in COMMANDS), None)
-        group = any(known[:1] == tuple(words) for known in COMMANDS)
+        path = next((tuple(words[:n]) for n in (3, 2, 1) if tuple(words[:n]) in COMMANDS), None)
+        group = any(known[: len(words)] == tuple(words) for known in COMMANDS)
         if path is None:
             wrong += [] if group else [" ".join(words)]
             continue
