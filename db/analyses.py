@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from dataclasses import fields
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import func, insert, select
@@ -16,9 +17,10 @@ from db import masks, schema
 from db.context import Context, canonical_json
 from db.errors import NotFound
 from db.fields import field_view
+from db.review_rows import latest_reviews
 from db.states import FIELD_MOVES, FieldState, check_move
 from db.views import FieldResult
-from sphero_core.types import BundleId, Cell, CellMeasures, FieldFindings, Quality
+from sphero_core.types import BundleId, Cell, CellClass, CellMeasures, FieldFindings, Quality
 
 MEASURES = tuple(field.name for field in fields(CellMeasures))
 
@@ -93,7 +95,7 @@ class Analyses:
     def results_of(self, case_id: str) -> tuple[FieldResult, ...]:
         """Return the latest findings in each analysed field of a case, in the order the fields came.
 
-        Masks and measures are those that were recorded, bit for bit (but that SQLite forgets the sign of a zero).
+        A cell to which a person gave a class has it, and the model's call beside it. Masks and measures are those that were recorded, bit for bit (but that SQLite forgets the sign of a zero).
 
         Raises
         ------
@@ -123,13 +125,22 @@ class Analyses:
             for field_row, file, row in found
         )
 
+    def last_at(self, case_id: str) -> datetime | None:
+        """Return when the latest analysis of a field of the case was recorded; None without any."""
+        query = select(func.max(schema.Analysis.at)).join(schema.Field).where(schema.Field.case_id == case_id)
+        return self._session.scalar(query)
+
     def _cells(self, analysis_ids: list[int]) -> dict[int, list[Cell]]:
         # Plain rows: thousands of mapped objects would cost more than the query.
         table = schema.CellRow.__table__
         cells: dict[int, list[Cell]] = defaultdict(list)
+        reviewed = latest_reviews(self._session, analysis_ids)
         for analysis_id in analysis_ids:
             query = select(table).where(table.c.analysis_id == analysis_id).order_by(table.c.number)
-            cells[analysis_id] = [_cell(row) for row in self._session.execute(query).mappings()]
+            cells[analysis_id] = [
+                _cell(row, reviewed.get((analysis_id, row["number"])))
+                for row in self._session.execute(query).mappings()
+            ]
         return cells
 
 
@@ -170,9 +181,10 @@ def _cell_values(analysis_id: int, number: int, cell: Cell) -> dict[str, Any]:
     }
 
 
-def _cell(row: Any) -> Cell:
+def _cell(row: Any, by_person: CellClass | None) -> Cell:
+    machine = row["cell_class"]
     return Cell(
-        cell_class=row["cell_class"],
+        cell_class=by_person or machine,
         score=row["score"],
         red_cell_score=row["red_cell_score"],
         x=row["x"],
@@ -181,4 +193,5 @@ def _cell(row: Any) -> Cell:
         touches_border=row["touches_border"],
         overlaps=row["overlaps"],
         measures=CellMeasures(**{name: row[name] for name in MEASURES}) if row["measured"] else None,
+        machine_class=machine if by_person not in (None, machine) else None,
     )

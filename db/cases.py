@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Collection
 from datetime import timedelta
 
-from sqlalchemy import ColumnElement, or_, select
+from sqlalchemy import ColumnElement, and_, exists, not_, or_, select
 
 from db import schema
 from db.case_views import read_views
 from db.conflicts import shares_bytes
 from db.context import Context
 from db.errors import IllegalMove, NotFound
-from db.states import CaseState, HoldReason
+from db.states import CaseState, HoldReason, ReportStatus
 from db.views import Acquisition, CaseView
 
 WORK: frozenset[CaseState] = frozenset({CaseState.COMPLETE, CaseState.ANALYSED})
@@ -55,13 +55,19 @@ class Cases:
     def unfinished(self, states: Collection[CaseState] = WORK, *, limit: int = 1000) -> tuple[CaseView, ...]:
         """Return the cases that need a worker and have none: in one of `states`, without a lease that still runs.
 
-        With the policy that holds results back until a person signs, leave `ANALYSED` out.
+        With the policy that holds results back until a person signs, leave `ANALYSED` out. Cases of which a final
+        result is out and that are analysed anew wait for a person under every policy: they are not among these.
         """
         free = or_(
             schema.Case.lease_owner.is_(None),
             schema.Case.lease_expires_at <= self._context.clock(),
         )
-        return self._views(schema.Case.state.in_(states), free, limit=limit)
+        table = schema.Report
+        final = exists().where(
+            table.case_id == schema.Case.case_id, table.status.in_((ReportStatus.FINAL, ReportStatus.CORRECTED))
+        )
+        waits = and_(schema.Case.state == CaseState.ANALYSED, final)
+        return self._views(schema.Case.state.in_(states), free, not_(waits), limit=limit)
 
     def complete(self, case_id: str) -> None:
         """Say that no more fields are expected: from open to complete; nothing happens where that was said before.
@@ -97,6 +103,21 @@ class Cases:
         self._context.require_lease(row, owner)
         self._context.require_outcomes(row)
         self._context.move_case(row, CaseState.ANALYSED)
+
+    def wait_for_person(self, case_id: str, *, owner: str) -> None:
+        """Say that a case is analysed and goes no further without a person; its lease ends.
+
+        Raises
+        ------
+        CaseNotReady, LeaseLost, IllegalMove, NotFound
+            As `analysed`.
+        """
+        self.analysed(case_id, owner=owner)
+        row = self._context.lock_case(case_id)
+        if row.state is CaseState.ANALYSED and row.lease_owner == owner:
+            row.lease_owner = row.lease_expires_at = None
+            row.attempts = 0
+            self._context.audit("case waits for a person", case_id, revision=row.revision)
 
     def hold(self, case_id: str, reason: HoldReason) -> None:
         """Hold a case: nothing of it is analysed or reported until it is released.
@@ -157,12 +178,9 @@ class Cases:
         row = self._context.lock_case(case_id)
         if row.state is CaseState.REJECTED:
             return
-        self._context.move_case(row, CaseState.REJECTED, reason=reason)
-        row.lease_owner = row.lease_expires_at = None
-        for hold in self._context.holds(case_id):
-            self._session.delete(hold)
-        identity = self._session.get_one(schema.CaseIdentity, case_id)
-        identity.active = False
+        if row.state is CaseState.SIGNED:
+            raise IllegalMove("a signed case is not rejected: correct it by signing again, or withdraw it")
+        self._context.close_case(row, reason)
 
     def claim(self, case_id: str, owner: str, ttl_seconds: float, *, max_attempts: int = MAX_ATTEMPTS) -> bool:
         """Take the lease of a case that needs a worker.

@@ -118,6 +118,19 @@ class Context:
         self.session.add(schema.CaseHold(case_id=row.case_id, reason=reason, placed_at=self.clock()))
         row.lease_owner = row.lease_expires_at = None
 
+    def close_case(self, row: schema.Case, reason: str) -> None:
+        """Reject a locked case: its lease and its holds end, and its accession number is free for a new case.
+
+        Raises
+        ------
+        IllegalMove
+        """
+        self.move_case(row, CaseState.REJECTED, reason=reason)
+        row.lease_owner = row.lease_expires_at = None
+        for hold in self.holds(row.case_id):
+            self.session.delete(hold)
+        self.session.get_one(schema.CaseIdentity, row.case_id).active = False
+
     def require_move(self, row: schema.Case, target: CaseState) -> None:
         """Raise `IllegalMove` unless a locked case may move to `target`."""
         check_case_move(row.state, target, row.return_state)

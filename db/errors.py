@@ -10,6 +10,7 @@
     ├── IllegalMove            the state machine knows no such move
     ├── LeaseLost              another worker has taken over
     ├── CaseNotReady           fields are still without an outcome, or none was analysed
+    ├── CaseChanged            something came while a person looked at the case
     └── DamagedRecord          what was read back is not what was written
 
 Every error of the driver is turned into one of these where a transaction ends. Their texts quote no values: the driver's
@@ -57,6 +58,10 @@ class LeaseLost(DatabaseError):
 
 class CaseNotReady(DatabaseError):
     """The case has fields without an outcome, or none that was analysed."""
+
+
+class CaseChanged(DatabaseError):
+    """Something came while a person looked at the case: look again."""
 
 
 class DamagedRecord(DatabaseError):

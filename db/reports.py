@@ -15,9 +15,13 @@ from sqlalchemy import func, select
 from db import schema
 from db.context import Context, canonical_json
 from db.errors import CaseNotReady, IllegalMove, NotFound
+from db.people import Actor
+from db.release_moves import Act, Standing, next_status, standing_of
 from db.report_counts import counts_columns, counts_of
-from db.states import CaseState, FieldState
-from db.views import PictureView, ReportStatus, ReportView
+from db.review_schema import ReportActRow
+from db.review_views import GradeChange, ReportAct
+from db.states import CaseState, FieldState, ReportStatus
+from db.views import PictureView, ReportView
 from sphero_core.types import BundleId, CaseCounts
 
 
@@ -38,9 +42,12 @@ class Reports:
         bundle: BundleId | None,
         body: Mapping[str, Any],
         not_obtained: str | None = None,
+        final: bool = False,
         at: datetime | None = None,
     ) -> ReportView:
-        """Record a preliminary report, or that there is no result, and move its case from analysed to reported; the lease ends.
+        """Record a machine's report, or that there is no result, and move its case from analysed to reported; the lease ends.
+
+        It is preliminary. People's versions are recorded by `db.reviews`.
 
         Put its messages into the outbox in the same transaction, and only when `ReportView.new` says so. The first
         report of a revision stands: called again it is returned as it is.
@@ -57,13 +64,16 @@ class Reports:
             What can be written as JSON; without personal data.
         not_obtained : str or None
             Why there is no result, without personal data; then `counts` counts nothing.
+        final : bool
+            For sites with the policy ``final`` only, which have validated that results leave without a person.
         at : datetime or None
             When the report was made, aware; now by default.
 
         Raises
         ------
         IllegalMove
-            The case is not analysed: open again, held or rejected; or its revision is another by now.
+            The case is not analysed: open again, held or rejected; or its revision is another by now; or a final result
+            is out, so that the next version waits for a person.
         CaseNotReady
             A field has no outcome yet, or no field was analysed and there is to be a result.
         LeaseLost
@@ -75,7 +85,7 @@ class Reports:
             select(schema.Report).where(schema.Report.case_id == case_id, schema.Report.revision == revision)
         )
         if known is not None:
-            return _view(known)
+            return report_view(known)
         self._context.require_move(row, CaseState.REPORTED)
         self._context.require_lease(row, owner)
         if revision != row.revision:
@@ -86,31 +96,39 @@ class Reports:
             self._require_fields(row)
         else:
             self._context.require_outcomes(row)
-        report = schema.Report(
-            report_id=self._context.new_id(),
-            case_id=case_id,
-            revision=revision,
-            status=ReportStatus.PRELIMINARY if not_obtained is None else ReportStatus.NOT_OBTAINED,
-            **counts_columns(counts),
-            bundle_name=bundle.name if bundle else "",
-            bundle_version=bundle.version if bundle else "",
-            bundle_sha256=bundle.sha256 if bundle else "",
-            body=canonical_json(body),
-            created_at=at or self._context.clock(),
+        act = Act.NO_RESULT if not_obtained is not None else Act.RELEASE if final else Act.REPORT
+        report = insert_report(
+            self._context,
+            row,
+            next_status(self.standing(case_id), act),
+            counts=counts,
+            bundle=bundle,
+            body=body,
             not_obtained=not_obtained,
+            at=at,
         )
         self._context.move_case(
             row, CaseState.REPORTED, report=report.report_id, status=report.status, bundle=report.bundle_sha256
         )
         row.lease_owner = row.lease_expires_at = None
         row.attempts = 0
-        self._session.add(report)
-        return _view(report, new=True)
+        return report_view(report, new=True)
 
     def of_case(self, case_id: str) -> tuple[ReportView, ...]:
         """Return the reports of a case, the first version first."""
-        query = select(schema.Report).where(schema.Report.case_id == case_id).order_by(schema.Report.revision)
-        return tuple(_view(row) for row in self._session.scalars(query))
+        query = (
+            select(schema.Report, ReportActRow)
+            .outerjoin(ReportActRow, ReportActRow.report_id == schema.Report.report_id)
+            .where(schema.Report.case_id == case_id)
+            .order_by(schema.Report.revision)
+        )
+        return tuple(report_view(row, act) for row, act in self._session.execute(query))
+
+    def standing(self, case_id: str) -> Standing:
+        """Return what the receivers have of a case."""
+        table = schema.Report
+        query = select(table.status).where(table.case_id == case_id).order_by(table.revision)
+        return standing_of(ReportStatus(status) for status in self._session.scalars(query))
 
     def add_picture(self, field_id: str, kind: str, stored_name: str, media_type: str) -> PictureView:
         """Record a picture of a field that may be served; a field has one of each kind, the latest.
@@ -182,7 +200,38 @@ def _picture(row: schema.Picture) -> PictureView:
     return PictureView(row.picture_id, row.case_id, row.field_id, row.kind, row.stored_name, row.media_type)
 
 
-def _view(row: schema.Report, *, new: bool = False) -> ReportView:
+def insert_report(
+    context: Context,
+    case: schema.Case,
+    status: ReportStatus,
+    *,
+    counts: CaseCounts,
+    bundle: BundleId | None,
+    body: Mapping[str, Any],
+    not_obtained: str | None = None,
+    at: datetime | None = None,
+) -> schema.Report:
+    """Add the row of a version at the revision of its locked case; whether it may be stands with the caller."""
+    report = schema.Report(
+        report_id=context.new_id(),
+        case_id=case.case_id,
+        revision=case.revision,
+        status=status.value,
+        **counts_columns(counts),
+        bundle_name=bundle.name if bundle else "",
+        bundle_version=bundle.version if bundle else "",
+        bundle_sha256=bundle.sha256 if bundle else "",
+        body=canonical_json(body),
+        created_at=at or context.clock(),
+        not_obtained=not_obtained,
+    )
+    context.session.add(report)
+    context.session.flush()
+    return report
+
+
+def report_view(row: schema.Report, act: ReportActRow | None = None, *, new: bool = False) -> ReportView:
+    """From rows to a value."""
     return ReportView(
         report_id=row.report_id,
         case_id=row.case_id,
@@ -193,5 +242,17 @@ def _view(row: schema.Report, *, new: bool = False) -> ReportView:
         body=row.body,
         created_at=row.created_at,
         not_obtained=row.not_obtained,
+        act=act_view(act) if act is not None else None,
         new=new,
+    )
+
+
+def act_view(row: ReportActRow) -> ReportAct:
+    """From a row to a value."""
+    return ReportAct(
+        act=Act(row.act),
+        actor=Actor(row.login, row.identifier, row.authority, row.family, row.given),
+        at=row.at,
+        comment=row.comment,
+        grade=None if row.grade is None else GradeChange(row.grade, row.machine_grade or "", row.grade_reason),
     )

@@ -39,6 +39,7 @@ from db.orders import Orders
 from db.outbox import Outbox
 from db.patients import Patients
 from db.reports import Reports
+from db.reviews import Reviews
 from db.upgrade import SchemaCheck
 
 
@@ -52,6 +53,7 @@ class UnitOfWork:
     fields : Fields
     analyses : Analyses
     reports : Reports
+    reviews : Reviews
     outbox : Outbox
     inbound : Inbound
     instances : Instances
@@ -69,6 +71,7 @@ class UnitOfWork:
         self.fields = Fields(context, self.identities)
         self.analyses = Analyses(context)
         self.reports = Reports(context)
+        self.reviews = Reviews(context, self.reports)
         self.outbox = Outbox(context)
         self.inbound = Inbound(context)
         self.instances = Instances(context)

@@ -70,6 +70,16 @@ class InstanceState(StrEnum):
     CONFLICT = "conflict"
 
 
+class ReportStatus(StrEnum):
+    """Status of a report, HL7 table 0123 (W: table 0085). Which may follow which stands in `db.release_moves`."""
+
+    PRELIMINARY = "P"
+    FINAL = "F"
+    CORRECTED = "C"
+    NOT_OBTAINED = "X"
+    WRONG_PATIENT = "W"
+
+
 class HoldReason(StrEnum):
     """Why a case is held; a case may be held for several reasons at once."""
 
@@ -102,6 +112,7 @@ CASE_MOVES: Mapping[tuple[CaseState, CaseState], str] = {
     (_CASE.REPORTED, _CASE.REJECTED): "a person rejected it",
     (_CASE.SIGNED, _CASE.OPEN): "a late field: nothing leaves until a person signs the correction",
     (_CASE.SIGNED, _CASE.HELD): "doubt arose after the signature",
+    (_CASE.SIGNED, _CASE.REJECTED): "a person withdrew it: it was reported for the wrong patient",
     (_CASE.HELD, _CASE.OPEN): "released to where it was",
     (_CASE.HELD, _CASE.COMPLETE): "released to where it was",
     (_CASE.HELD, _CASE.ANALYSED): "released to where it was",

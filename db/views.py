@@ -5,17 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from enum import StrEnum
 
-from db.states import CaseState, FieldState, HoldReason, MessageState
+from db.review_views import ReportAct
+from db.states import CaseState, FieldState, HoldReason, MessageState, ReportStatus
 from sphero_core.types import BundleId, CaseCounts, FieldFindings
-
-
-class ReportStatus(StrEnum):
-    """Status of a report, HL7 table 0123. No method makes a machine's result anything but preliminary."""
-
-    PRELIMINARY = "P"
-    NOT_OBTAINED = "X"
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,6 +210,8 @@ class ReportView:
         Canonical JSON, as it was frozen.
     not_obtained : str or None
         Why there is no result.
+    act : ReportAct or None
+        Who stands behind it; None for the program's own versions.
     new : bool
         False when the call found the report already there; always False when it was only read.
     """
@@ -230,6 +225,7 @@ class ReportView:
     body: str
     created_at: datetime
     not_obtained: str | None = None
+    act: ReportAct | None = None
     new: bool = False
 
 

@@ -6,13 +6,19 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from db.states import MessageState
-from db.views import MessageView, PictureView, ReportStatus, ReportView
+from db.states import MessageState, ReportStatus
+from db.views import MessageView, PictureView, ReportView
 from flows.analyse import CaseResult
 from flows.taken import Taken
 from sphero_core.types import CaseCounts, CellClass, FieldFindings
 
-_STATUS = {ReportStatus.PRELIMINARY: "preliminary", ReportStatus.NOT_OBTAINED: "no result"}
+_STATUS = {
+    ReportStatus.PRELIMINARY: "preliminary",
+    ReportStatus.FINAL: "final",
+    ReportStatus.CORRECTED: "corrected",
+    ReportStatus.NOT_OBTAINED: "no result",
+    ReportStatus.WRONG_PATIENT: "withdrawn: wrong patient",
+}
 _WORDS = {
     MessageState.DELIVERED: "accepted",
     MessageState.WAITING: "waits",

@@ -149,6 +149,8 @@ class Cell:
         Whether another cell touches or overlaps it.
     measures : CellMeasures or None
         None until measured.
+    machine_class : CellClass or None
+        The model's call where a person gave the cell another class; else None.
     """
 
     cell_class: CellClass
@@ -160,6 +162,7 @@ class Cell:
     touches_border: bool = False
     overlaps: bool = False
     measures: CellMeasures | None = None
+    machine_class: CellClass | None = None
 
     @property
     def box(self) -> tuple[int, int, int, int]:

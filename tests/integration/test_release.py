@@ -16,8 +16,8 @@ from sqlalchemy import text
 
 from db.errors import ConstraintBroken
 from db.session import Database
-from db.states import CaseState, HoldReason, MessageState
-from db.views import CaseView, Identity, ReportStatus
+from db.states import CaseState, HoldReason, MessageState, ReportStatus
+from db.views import CaseView, Identity
 from flows.analyse import CaseWork
 from flows.deliver import Sender
 from flows.errors import CaseStopped

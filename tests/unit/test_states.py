@@ -31,7 +31,7 @@ CASE_GRID = """
     complete x      .        x        .       .     x      x
     analysed x      .        .        x       x     x      x
     reported x      .        .        .       x     x      x
-    signed   x      .        .        .       .     x      .
+    signed   x      .        .        .       .     x      x
     held     x      x        x        x       x     .      x
     rejected .      .        .        .       .     .      .
 """
