@@ -125,6 +125,11 @@ class Analyses:
             for field_row, file, row in found
         )
 
+    def bundles_of(self, case_id: str) -> frozenset[str]:
+        """Return the hashes of the bundles that any field of the case was analysed with."""
+        query = select(schema.Analysis.bundle_sha256).join(schema.Field).where(schema.Field.case_id == case_id)
+        return frozenset(self._session.scalars(query))
+
     def last_at(self, case_id: str) -> datetime | None:
         """Return when the latest analysis of a field of the case was recorded; None without any."""
         query = select(func.max(schema.Analysis.at)).join(schema.Field).where(schema.Field.case_id == case_id)

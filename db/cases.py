@@ -6,7 +6,7 @@ Every method can be called twice with the same effect, and every move notes its 
 from __future__ import annotations
 
 from collections.abc import Collection
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, and_, exists, not_, or_, select
 
@@ -43,9 +43,17 @@ class Cases:
             raise NotFound(f"no case has the id {case_id}")
         return found[0]
 
-    def list(self, states: Collection[CaseState] | None = None, *, limit: int = 1000) -> tuple[CaseView, ...]:
-        """Return the cases in these states (None: in any), the latest first."""
-        conditions = [] if states is None else [schema.Case.state.in_(states)]
+    def list(
+        self,
+        states: Collection[CaseState] | None = None,
+        *,
+        created_before: datetime | None = None,
+        limit: int = 1000,
+    ) -> tuple[CaseView, ...]:
+        """Return the cases in these states (None: in any) that began before a moment, the latest first."""
+        conditions: list[ColumnElement[bool]] = [] if states is None else [schema.Case.state.in_(states)]
+        if created_before is not None:
+            conditions.append(schema.Case.created_at <= created_before)
         return self._views(*conditions, limit=limit, newest_first=True)
 
     def open_cases(self) -> tuple[CaseView, ...]:
@@ -103,6 +111,25 @@ class Cases:
         self._context.require_lease(row, owner)
         self._context.require_outcomes(row)
         self._context.move_case(row, CaseState.ANALYSED)
+
+    def analysed_anew(self, case_id: str) -> None:
+        """Say that the fields have new findings: the case is complete again, with the next revision where a report went out.
+
+        Raises
+        ------
+        IllegalMove
+            The case is not analysed, or held, or rejected.
+        NotFound
+        """
+        row = self._context.lock_case(case_id)
+        if row.state is CaseState.COMPLETE:
+            return
+        went_out = row.state in (CaseState.REPORTED, CaseState.SIGNED)
+        self._context.require_move(row, CaseState.COMPLETE)
+        if went_out:
+            row.revision += 1
+        row.attempts = 0
+        self._context.move_case(row, CaseState.COMPLETE)
 
     def wait_for_person(self, case_id: str, *, owner: str) -> None:
         """Say that a case is analysed and goes no further without a person; its lease ends.

@@ -121,6 +121,7 @@ class Reviews:
         body: Mapping[str, Any],
         comment: str = "",
         grade: GradeChange | None = None,
+        deliberate: bool = False,
         at: datetime | None = None,
     ) -> ReportView:
         """Record that a person stands behind a result: final, or corrected where a final one is out.
@@ -132,6 +133,8 @@ class Reviews:
         ----------
         seen : Seen
             What `counts` rest on.
+        deliberate : bool
+            Whether the person gave a comment or a grade, so that they count where nothing else changed.
 
         Raises
         ------
@@ -146,8 +149,8 @@ class Reviews:
         known = self._reports.of_case(case_id)
         latest = known[-1] if known else None
         if latest is not None and latest.act is not None and case.state is CaseState.SIGNED:
-            told = (latest.act.comment, latest.act.grade, latest.counts, latest.body)
-            if told == (comment, grade, counts, canonical_json(body)):
+            same_words = not deliberate or (latest.act.comment, latest.act.grade) == (comment, grade)
+            if latest.body == canonical_json(body) and same_words:
                 return latest
         if self.seen(case_id) != seen:
             raise CaseChanged("the case changed while it was looked at; look again, then sign")

@@ -6,24 +6,19 @@ A result and the messages that tell it are committed together, with the messages
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from db.session import Database, UnitOfWork
 from db.states import CaseState, FieldState, HoldReason
-from db.views import CaseView, FieldResult, FieldView, PictureView, QuarantineView, ReportView
+from db.views import CaseView, FieldResult, FieldView, PictureView, ReportView
 from flows.errors import CaseStopped
-from flows.intake import refused_pictures
 from flows.model_child import ImageTask
-from flows.refusals import why_nothing
-from flows.release import ACTOR, REOPENED, Outcome, Release
+from flows.outcome import outcome_of, read_material
+from flows.release import ACTOR, REOPENED, Release
 from integrations.dicom.frames import MEDIA_TYPE, frame_name
 from integrations.errors import PatientUnknown, TextRefused
-from sphero_core.exports import FieldRecord, summary_document
-from sphero_core.morphology import relate_to_case
-from sphero_core.statistics import count_case
-from sphero_core.types import BundleId, CaseCounts, FieldFindings
+from sphero_core.types import BundleId, FieldFindings
 
 log = logging.getLogger(__name__)
 
@@ -77,6 +72,11 @@ class CaseWork:
         self._pixel_aspect = pixel_aspect
         self.lease_seconds = lease_seconds
 
+    @property
+    def due(self) -> frozenset[CaseState]:
+        """States in which a case needs a worker."""
+        return self._release.due
+
     # ------------------------------------------------------------------------------------------------------------ lease
     def claim(self, case_id: str, owner: str) -> CaseView:
         """Take a case.
@@ -119,10 +119,8 @@ class CaseWork:
 
     def record(self, field: FieldView, bundle: BundleId, findings: FieldFindings) -> None:
         """Record the findings of a field, and that a picture of them can be had."""
-        name = f"{field.field_id}-{bundle.sha256[:12]}.jpg"
         with self._database.transaction(ACTOR) as work:
-            work.analyses.record(field.field_id, bundle, findings)
-            work.reports.add_picture(field.field_id, OVERLAY, name, "image/jpeg")
+            record_findings(work, field, bundle, findings)
 
     def refuse(self, field: FieldView, reason: str) -> None:
         """Put a field aside that cannot be analysed; its file is kept."""
@@ -131,10 +129,11 @@ class CaseWork:
         log.warning("field quarantined: %s", reason, extra={"case": field.case_id})
 
     # ----------------------------------------------------------------------------------------------------------- result
-    def report(self, case: CaseView, owner: str) -> CaseResult:
+    def report(self, case: CaseView, owner: str) -> CaseResult | None:
         """Count a case whose every field has its outcome, and commit the result with its messages.
 
-        Where every field was refused, the report and its messages say so.
+        Where every field was refused, the report and its messages say so. None where nothing leaves without a person,
+        by the site's policy or because a final result is out.
 
         Raises
         ------
@@ -143,18 +142,14 @@ class CaseWork:
         LeaseLost, DatabaseError
         """
         with self._database.reading() as work:
-            fields = work.analyses.results_of(case.case_id)
-            refused = work.fields.of_case(case.case_id, FieldState.QUARANTINED)
-            files = refused_pictures(work, case.case_id)
-        related = relate_to_case([result.findings for result in fields])
-        fields = tuple(replace(result, findings=found) for result, found in zip(fields, related, strict=True))
+            material = read_material(work, case)
         try:
-            report = self._release.commit(case, owner, _outcome(case, fields, refused, files))
+            report = self._release.commit(case, owner, outcome_of(material))
         except PatientUnknown as error:
             raise self._hold(case.case_id, HoldReason.NO_PATIENT, str(error)) from None
         except TextRefused as error:
             raise self._hold(case.case_id, HoldReason.UNSENDABLE, str(error)) from None
-        return CaseResult(report, fields, refused)
+        return None if report is None else CaseResult(report, material.fields, material.refused)
 
     def result(self, case_id: str) -> CaseResult | None:
         """The latest result of a case, or None while there is none."""
@@ -173,6 +168,12 @@ class CaseWork:
         return CaseStopped("Held", f"held ({reason}): {why}")
 
 
+def record_findings(work: UnitOfWork, field: FieldView, bundle: BundleId, findings: FieldFindings) -> None:
+    """Record the findings of a field, and that a picture of them can be had."""
+    work.analyses.record(field.field_id, bundle, findings)
+    work.reports.add_picture(field.field_id, OVERLAY, f"{field.field_id}-{bundle.sha256[:12]}.jpg", "image/jpeg")
+
+
 def image_task(store: Path, case: CaseView, field: FieldView, pixel_aspect: float) -> ImageTask:
     """Where a field's pixels are and what shape they have; `pixel_aspect` where the case names none."""
     aspect = case.acquisition.pixel_aspect or pixel_aspect
@@ -188,35 +189,3 @@ def read_result(work: UnitOfWork, case_id: str) -> CaseResult | None:
         return None
     refused = work.fields.of_case(case_id, FieldState.QUARANTINED)
     return CaseResult(reports[-1], work.analyses.results_of(case_id), refused)
-
-
-def _outcome(
-    case: CaseView, fields: Sequence[FieldResult], refused: Sequence[FieldView], files: Sequence[QuarantineView]
-) -> Outcome:
-    counts = _counted(case, fields, refused=len(refused) + len(files))
-    bundle = fields[-1].bundle if fields else None
-    body: dict[str, object] = {}
-    if bundle is not None:
-        body = summary_document(bundle, [_record_of(case, result) for result in fields], counts)
-    return Outcome(counts, bundle, body, None if counts.fields else why_nothing(fields, refused, files), tuple(fields))
-
-
-def _counted(case: CaseView, fields: Sequence[FieldResult], *, refused: int) -> CaseCounts:
-    counts = count_case([result.findings for result in fields], um_per_pixel=case.acquisition.um_per_pixel)
-    if not refused:
-        return counts
-    files = "1 file" if refused == 1 else f"{refused} files"
-    said = f"{files} of the case could not be read and {'was' if refused == 1 else 'were'} put aside."
-    return replace(counts, limitations=(*counts.limitations, said))
-
-
-def _record_of(case: CaseView, result: FieldResult) -> FieldRecord:
-    field = result.field
-    return FieldRecord(
-        file=field.field_id,
-        sha256=field.sha256,
-        stored_width=field.width,
-        stored_height=field.height,
-        um_per_pixel=case.acquisition.um_per_pixel,
-        findings=result.findings,
-    )

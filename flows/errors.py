@@ -12,6 +12,8 @@
     │   └── FieldFatal         this image ended the model process more than once: quarantine
     ├── StoreStopped         the poll of a store ends early, since the service stops
     ├── CaseStopped          the work on a case ends here, without a fault: held, reopened, or another worker has it
+    ├── PersonUnknown        nobody, or nobody who can be, is named as the one who acts
+    ├── ReviewRefused        what a person asks for cannot be done; the text says why and what can
     └── UnexpectedFault      a foreign exception, told by type and place
 
 Each message says what is wrong, where, and what to do; none holds a name, an identifier or a path below the incoming
@@ -81,3 +83,11 @@ class CaseStopped(FlowsError):
 
 class UnexpectedFault(FlowsError):
     """A foreign exception, told by type and place: its own text may hold what no log may."""
+
+
+class PersonUnknown(FlowsError):
+    """Nobody, or nobody who can be, is named as the one who acts."""
+
+
+class ReviewRefused(FlowsError):
+    """What a person asks for cannot be done."""

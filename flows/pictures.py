@@ -7,14 +7,42 @@ from __future__ import annotations
 
 import os
 import threading
+from concurrent.futures import Future
 from pathlib import Path
+from typing import Protocol
 
 from db.errors import NotFound
 from db.session import Database
 from flows.analyse import image_task
-from flows.model_process import ModelProcess
+from flows.errors import FieldRefused
+from flows.model_child import ImageTask
+from flows.overlay import encode_overlay
+from sphero_core.errors import ImageError
+from sphero_core.image import read_image
+from sphero_core.types import FieldFindings
 
 DRAW_SECONDS = 60.0
+
+
+class Draws(Protocol):
+    """What draws findings over their field: the model process, or `DrawsHere`."""
+
+    def draw(self, task: ImageTask, findings: FieldFindings) -> Future[bytes]:
+        """The findings over the field, as JPEG."""
+
+
+class DrawsHere:
+    """Draws in this process, for commands that run beside the service."""
+
+    def draw(self, task: ImageTask, findings: FieldFindings) -> Future[bytes]:
+        """The findings over the field, as JPEG; done when this returns."""
+        drawn: Future[bytes] = Future()
+        try:
+            image = read_image(task.path, frame=task.frame, pixel_aspect=task.pixel_aspect)
+            drawn.set_result(encode_overlay(image, findings))
+        except ImageError as error:
+            drawn.set_exception(FieldRefused(str(error)))
+        return drawn
 
 
 class Pictures:
@@ -23,17 +51,15 @@ class Pictures:
     Parameters
     ----------
     database : Database
-    model : ModelProcess
-        Draws, for it has the pixels' code loaded.
+    model : Draws
+        The model process has the pixels' code loaded.
     store, folder : Path
         Where images are, and pictures go.
     pixel_aspect : float
         Where a case names none.
     """
 
-    def __init__(
-        self, *, database: Database, model: ModelProcess, store: Path, folder: Path, pixel_aspect: float
-    ) -> None:
+    def __init__(self, *, database: Database, model: Draws, store: Path, folder: Path, pixel_aspect: float) -> None:
         self._database = database
         self._model = model
         self._store = store

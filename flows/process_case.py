@@ -37,6 +37,7 @@ MOST_PICTURES = 8  # shown in Prefect by themselves; the summary links to all
 SCALE_FIELDS = 8  # the scale of a case is measured in so many fields; in all where these do not give it
 MOST_SENT = 20  # messages that a case's run sends at most at one destination, others' that were due before it included
 MODEL_SECONDS = 60.0
+WAITS = "analysed; nothing leaves before a person signs: see `sphero case list --waiting`"
 
 
 @task(name="read fields", task_run_name="read fields", **TASK)
@@ -74,11 +75,12 @@ async def analyse_fields(
 
 
 @task(name="record result", task_run_name="record result", **TASK)
-async def record_result(case: CaseView, owner: str) -> None:
-    """Commit the result together with the messages that tell it."""
+async def record_result(case: CaseView, owner: str) -> bool:
+    """Commit the result together with the messages that tell it; False where it waits for a person first."""
     async with shown_safely():
         result = await asyncio.to_thread(services().work.report, case, owner)
-    get_run_logger().info("%s", report_line(result.report))
+    get_run_logger().info("%s", WAITS if result is None else report_line(result.report))
+    return result is not None
 
 
 @task(name="deliver result", task_run_name="deliver result", **TASK)
@@ -105,7 +107,8 @@ async def process_case(case_id: str, revision: int = 1) -> State[Any]:
     async with interruptible(), shown_safely():
         with ExitStack() as expecting:
             try:
-                await _analyse_case(case_id, expecting)
+                if not await _analyse_case(case_id, expecting):
+                    return Completed(name="AwaitsSignature", message=WAITS)
             except CaseStopped as stopped:
                 if stopped.outcome != "Reported":
                     state = Failed if stopped.outcome == "Held" else Completed
@@ -117,8 +120,11 @@ async def process_case(case_id: str, revision: int = 1) -> State[Any]:
     return State(type=delivery.type, name=delivery.name, message=delivery.message)
 
 
-async def _analyse_case(case_id: str, expecting: ExitStack) -> None:
-    """Analyse and record a case; what is recorded is then expected to be delivered by this run."""
+async def _analyse_case(case_id: str, expecting: ExitStack) -> bool:
+    """Analyse and record a case; what is recorded is then expected to be delivered by this run.
+
+    False where nothing leaves before a person signs.
+    """
     owner = f"{services().owner}/{uuid.uuid4().hex[:12]}"
     case = await asyncio.to_thread(services().work.claim, case_id, owner)
     async with _leased(case, owner):
@@ -131,7 +137,8 @@ async def _analyse_case(case_id: str, expecting: ExitStack) -> None:
             await _all_or_first_fault([analyse_fields(label, case, group, diameter, places) for label, group in groups])
         for sender in services().senders.values():
             expecting.enter_context(sender.expecting())
-        await record_result(case, owner)
+        reported: bool = await record_result(case, owner)
+    return reported
 
 
 def spread(fields: Sequence[FieldView], most: int) -> list[FieldView]:

@@ -3,51 +3,39 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import tzinfo
+from enum import StrEnum
 from importlib.metadata import version
-from typing import Any
 
+from db.cases import WORK
 from db.context import Clock
-from db.session import Database
+from db.release_moves import Standing
+from db.session import Database, UnitOfWork
 from db.states import CaseState
 from db.views import CaseView, FieldResult, ReportView
 from flows.errors import CaseStopped
 from flows.message_pictures import MessagePictures
+from flows.outcome import Outcome
 from flows.results import moment_of, result_of
 from integrations.hl7.message import build_message
 from integrations.hl7.profile import Profile
 from integrations.hl7.result import Picture
-from sphero_core.types import BundleId, CaseCounts
 
 log = logging.getLogger(__name__)
 
 ACTOR = "analysis"
+FINAL_WITHOUT_PERSON = '[site] release_policy is "final": machine results leave as final without a person; only for a site that has validated it'
 REOPENED = ("Reopened", "a further field came; the case is analysed when it is complete again")
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What a case came to, before it is recorded.
+class ReleasePolicy(StrEnum):
+    """What of the machine's results leaves without a person."""
 
-    Attributes
-    ----------
-    counts : CaseCounts
-    bundle : BundleId or None
-        None where no field was analysed.
-    body : mapping
-        What is kept beside the numbers.
-    not_obtained : str or None
-        Why there is no result.
-    fields : tuple of FieldResult
-        What was analysed; for pictures.
-    """
-
-    counts: CaseCounts
-    bundle: BundleId | None
-    body: Mapping[str, Any]
-    not_obtained: str | None = None
-    fields: tuple[FieldResult, ...] = ()
+    PRELIMINARY = "preliminary"  # at once, as preliminary
+    HOLD = "hold"  # nothing until a person signs; only that there is no result
+    FINAL = "final"  # at once, as final: only where the site has validated that
 
 
 class Release:
@@ -61,18 +49,34 @@ class Release:
     pictures : MessagePictures
     clock : callable
         The time, aware, in the site's time zone.
+    policy : ReleasePolicy
+        What of the machine's results leaves without a person.
     """
 
     def __init__(
-        self, *, database: Database, profiles: Mapping[str, Profile], pictures: MessagePictures, clock: Clock
+        self,
+        *,
+        database: Database,
+        profiles: Mapping[str, Profile],
+        pictures: MessagePictures,
+        clock: Clock,
+        policy: ReleasePolicy = ReleasePolicy.PRELIMINARY,
     ) -> None:
+        self._policy = policy
         self._database = database
         self._pictures = pictures
         self._profiles = profiles
         self._clock = clock
 
-    def commit(self, case: CaseView, owner: str, outcome: Outcome) -> ReportView:
+    @property
+    def due(self) -> frozenset[CaseState]:
+        """States in which a case needs a worker: what is analysed waits for a person where the policy holds it back."""
+        return WORK - {CaseState.ANALYSED} if self._policy is ReleasePolicy.HOLD else WORK
+
+    def commit(self, case: CaseView, owner: str, outcome: Outcome) -> ReportView | None:
         """Record the outcome and freeze its messages; found as it is where that was done before.
+
+        None where nothing may leave without a person: then the case waits, analysed.
 
         Raises
         ------
@@ -82,41 +86,102 @@ class Release:
             The messages cannot be built: nothing is recorded.
         LeaseLost, DatabaseError
         """
-        pictures = self._prepared(case, outcome)
-        now = self._clock()
+        pictures = prepare_pictures(self._database, self._pictures, self._profiles, case.case_id, outcome.fields)
         with self._database.transaction(ACTOR) as work:
             if work.cases.get(case.case_id).state is CaseState.OPEN:
                 raise CaseStopped(*REOPENED)
-            work.cases.analysed(case.case_id, owner=owner)
-            earlier = [each for each in work.reports.of_case(case.case_id) if each.revision < case.revision]
-            report = work.reports.add(
-                case.case_id,
-                case.revision,
-                owner=owner,
-                counts=outcome.counts,
-                bundle=outcome.bundle,
-                body=outcome.body,
-                not_obtained=outcome.not_obtained,
-                at=moment_of(now, earlier),
-            )
-            if report.new:
-                identity = work.identities.get(case.case_id)
-                result = result_of(report, identity, earlier, now.tzinfo, version("spheroflow"))
-                for name, profile in self._profiles.items():
-                    message = build_message(replace(result, pictures=pictures.get(name, ())), profile, name)
-                    work.outbox.enqueue(
-                        case.case_id,
-                        case.revision,
-                        name,
-                        order_key=case.case_id,
-                        control_id=message.control_id,
-                        body=message.body,
-                    )
+            if self._waits(work, case, outcome):
+                work.cases.wait_for_person(case.case_id, owner=owner)
+                report = None
+            else:
+                work.cases.analysed(case.case_id, owner=owner)
+                report = self._record(work, case, owner, outcome, pictures)
+        if report is None:
+            log.info("case waits for a person's signature", extra={"case": case.case_id, "revision": case.revision})
+            return None
         told = "case reported" if report.not_obtained is None else "case reported: no result"
         log.info(told, extra={"case": case.case_id, "revision": case.revision})
         return report
 
-    def _prepared(self, case: CaseView, outcome: Outcome) -> dict[str, tuple[Picture, ...]]:
-        with self._database.reading() as work:
-            known = {picture.field_id: picture for picture in work.reports.pictures_of(case.case_id)}
-        return self._pictures.prepare(self._profiles, outcome.fields, known)
+    def _waits(self, work: UnitOfWork, case: CaseView, outcome: Outcome) -> bool:
+        """Whether a person must act first: always once a final result is out, and by the policy for any result."""
+        if work.reports.standing(case.case_id) is Standing.FINAL:
+            return True
+        return self._policy is ReleasePolicy.HOLD and outcome.not_obtained is None
+
+    def _record(
+        self,
+        work: UnitOfWork,
+        case: CaseView,
+        owner: str,
+        outcome: Outcome,
+        pictures: Mapping[str, tuple[Picture, ...]],
+    ) -> ReportView:
+        now = self._clock()
+        earlier = [each for each in work.reports.of_case(case.case_id) if each.revision < case.revision]
+        report = work.reports.add(
+            case.case_id,
+            case.revision,
+            owner=owner,
+            counts=outcome.counts,
+            bundle=outcome.bundle,
+            body=outcome.body,
+            not_obtained=outcome.not_obtained,
+            final=self._policy is ReleasePolicy.FINAL,
+            at=moment_of(now, earlier),
+        )
+        if report.new:
+            queue_messages(work, report, earlier, self._profiles, pictures, now.tzinfo)
+        return report
+
+
+def prepare_pictures(
+    database: Database,
+    pictures: MessagePictures,
+    profiles: Mapping[str, Profile],
+    case_id: str,
+    fields: Sequence[FieldResult],
+) -> dict[str, tuple[Picture, ...]]:
+    """The pictures that messages of a case carry, by destination; not within a transaction, for they may have to be drawn."""
+    with database.reading() as work:
+        known = {picture.field_id: picture for picture in work.reports.pictures_of(case_id)}
+    return pictures.prepare(profiles, fields, known)
+
+
+def queue_messages(
+    work: UnitOfWork,
+    report: ReportView,
+    earlier: Sequence[ReportView],
+    profiles: Mapping[str, Profile],
+    pictures: Mapping[str, tuple[Picture, ...]],
+    zone: tzinfo | None,
+) -> None:
+    """Freeze the messages that tell one version of a result and queue them, in the transaction that records it.
+
+    Parameters
+    ----------
+    earlier : sequence of ReportView
+        The versions before it.
+    profiles, pictures : mapping
+        By destination.
+    zone : tzinfo or None
+        The site's time zone.
+
+    Raises
+    ------
+    PatientUnknown, TextRefused, ResultRefused
+        The messages cannot be built: roll the transaction back.
+    """
+    analysed = work.analyses.last_at(report.case_id) if report.bundle else None
+    identity = work.identities.get(report.case_id)
+    result = result_of(report, identity, earlier, zone, version("spheroflow"), analysed=analysed)
+    for name, profile in profiles.items():
+        message = build_message(replace(result, pictures=pictures.get(name, ())), profile, name)
+        work.outbox.enqueue(
+            report.case_id,
+            report.revision,
+            name,
+            order_key=report.case_id,
+            control_id=message.control_id,
+            body=message.body,
+        )

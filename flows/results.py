@@ -5,26 +5,53 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import date, datetime, timedelta, tzinfo
 
+from db.release_moves import Act
+from db.review_views import ReportAct
+from db.states import ReportStatus
 from db.views import Identity, ReportView
-from integrations.hl7.result import OrderNumbers, Patient, Presence, ReportedResult, ResultStatus
-from sphero_core.types import Grading
+from integrations.hl7.result import (
+    NO_GRADE,
+    SOFTWARE,
+    OrderNumbers,
+    Patient,
+    Presence,
+    ReportedResult,
+    ResultStatus,
+    Reviewer,
+)
+
+_STATUS = {
+    ReportStatus.PRELIMINARY: ResultStatus.UNVERIFIED,
+    ReportStatus.FINAL: ResultStatus.FINAL,
+    ReportStatus.CORRECTED: ResultStatus.CORRECTED,
+    ReportStatus.NOT_OBTAINED: ResultStatus.NOT_OBTAINED,
+    ReportStatus.WRONG_PATIENT: ResultStatus.WRONG_PATIENT,
+}
 
 
 def result_of(
-    report: ReportView, identity: Identity, earlier: Sequence[ReportView], zone: tzinfo | None, software_version: str
+    report: ReportView,
+    identity: Identity,
+    earlier: Sequence[ReportView],
+    zone: tzinfo | None,
+    software_version: str,
+    *,
+    analysed: datetime | None = None,
 ) -> ReportedResult:
     """What one version of a case's result tells.
 
     Parameters
     ----------
     report : ReportView
-        The analysis ended and the report was made at the same moment.
     earlier : sequence of ReportView
         The versions before it.
     zone : tzinfo or None
         The site's time zone.
+    analysed : datetime or None
+        When the last field was analysed.
     """
     obtained = report.not_obtained is None
+    by_software = report.status is ReportStatus.FINAL and report.act is None
     made = report.created_at.astimezone(zone)
     return ReportedResult(
         case_id=report.case_id,
@@ -39,21 +66,44 @@ def result_of(
             filler_issuer=_components(identity.filler_issuer),
         ),
         counts=report.counts if obtained else None,
-        presence=presence_of(report.counts.grading) if obtained and report.counts.grading else None,
+        presence=presence_of(report) if obtained else None,
         not_obtained=report.not_obtained,
-        status=ResultStatus.UNVERIFIED if obtained else ResultStatus.NOT_OBTAINED,
+        status=ResultStatus.RELEASED if by_software else _STATUS[report.status],
+        reviewer=SOFTWARE if by_software else reviewer_of(report.act),
+        comment=comment_of(report.act),
         bundle=report.bundle,
         software_version=software_version,
         reported=made,
         follows=max((each.created_at for each in earlier), default=None),
-        analysed=made if report.bundle else None,
+        analysed=analysed.astimezone(zone) if analysed else None,
         collected=identity.collected.astimezone(zone) if identity.collected else None,
     )
 
 
-def presence_of(grading: Grading) -> Presence:
-    """What a grade tells a receiver."""
-    return Presence(grading.detected, grading.grade, grading.scheme, grading.false_call_percent, grading.reason)
+def presence_of(report: ReportView) -> Presence | None:
+    """What a grade tells a receiver; the grade that a person gave, where one did."""
+    grading, act = report.counts.grading, report.act
+    if grading is None:
+        return None
+    if act is None or act.grade is None:
+        return Presence(grading.detected, grading.grade, grading.scheme, grading.false_call_percent, grading.reason)
+    given = act.grade
+    reason = f"The reviewer changed the grade from {given.machine_grade} to {given.grade}: {given.reason}"
+    detected = given.grade != NO_GRADE
+    return Presence(detected, given.grade, grading.scheme, grading.false_call_percent, reason, by_person=True)
+
+
+def reviewer_of(act: ReportAct | None) -> Reviewer | None:
+    """Who stands behind a version, as the receivers know the person."""
+    if act is None:
+        return None
+    actor = act.actor
+    return Reviewer(actor.identifier, actor.authority, actor.family, actor.given)
+
+
+def comment_of(act: ReportAct | None) -> str:
+    """A person's words that leave with a version; those of a rejection are its reason already."""
+    return "" if act is None or act.act is Act.REJECT else act.comment
 
 
 def moment_of(now: datetime, earlier: Sequence[ReportView]) -> datetime:

@@ -32,6 +32,7 @@ from flows.prefect_environment import client_environment, server_environment
 from flows.prefect_server import PrefectServer, answers
 from flows.receiver_process import ReceiverProcess
 from flows.recover import recover
+from flows.release import FINAL_WITHOUT_PERSON, ReleasePolicy
 from flows.settings import Settings
 from flows.wiring import (
     EngineChoice,
@@ -145,6 +146,8 @@ class Service:
         check_ports(self.settings)
         name = self.places.worker_name()
         self._owner = f"{name}/"
+        if ReleasePolicy(self.settings.site.release_policy) is ReleasePolicy.FINAL:
+            log.warning(FINAL_WITHOUT_PERSON)
         step("database")
         self.database.upgrade()
         recover(self.database, self._staging, self._owner)

@@ -43,7 +43,7 @@ class Site(Section):
 
     name: str = ""
     time_zone: Annotated[str, AfterValidator(_zone)] = "UTC"
-    release_policy: Literal["preliminary"] = "preliminary"
+    release_policy: Literal["preliminary", "hold", "final"] = "preliminary"
 
 
 class Paths(Section):
@@ -144,6 +144,24 @@ class HttpSettings(Section):
     port: Port = 8080
 
 
+class Person(Section):
+    """A person of the laboratory, as the receivers of results know them (OBX-16, OBR-32)."""
+
+    login: Annotated[str, Field(min_length=1, max_length=100)]
+    identifier: str = ""
+    authority: str = ""
+    family: str = ""
+    given: str = ""
+
+
+class ReviewSettings(Section):
+    """People who review results."""
+
+    user_header: Annotated[str, Field(pattern=r"^[A-Za-z0-9-]*$")] = ""
+    authority: str = ""
+    person: tuple[Person, ...] = ()
+
+
 class Settings(BaseSettings):
     """All settings, checked; paths and URLs are complete."""
 
@@ -165,6 +183,7 @@ class Settings(BaseSettings):
     dicom: DicomSettings = DicomSettings()
     model: ModelSettings = ModelSettings()
     http: HttpSettings = HttpSettings()
+    review: ReviewSettings = ReviewSettings()
 
     @classmethod
     def settings_customise_sources(

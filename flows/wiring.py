@@ -24,7 +24,7 @@ from flows.model_process import ModelProcess
 from flows.orders import OrderDesk
 from flows.pictures import Pictures
 from flows.places import Places
-from flows.release import Release
+from flows.release import Release, ReleasePolicy
 from flows.services import Services
 from flows.setting_types import TlsSection
 from flows.settings import Destination, ListenerSettings, Settings
@@ -265,6 +265,7 @@ def make_services(
             profiles=profiles,
             pictures=MessagePictures(file=pictures.file, url=settings.http_url),
             clock=functools.partial(datetime.now, settings.time_zone),
+            policy=ReleasePolicy(settings.site.release_policy),
         ),
         pixel_aspect=settings.folder.pixel_aspect,
     )

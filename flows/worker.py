@@ -239,7 +239,7 @@ class Worker:
 
 def _unfinished(services: Services) -> tuple[CaseView, ...]:
     with services.database.reading() as work:
-        return work.cases.unfinished()
+        return work.cases.unfinished(services.work.due)
 
 
 def _note_run(services: Services, case: CaseView, run_id: UUID) -> None:

@@ -12,6 +12,7 @@ from flows.cli import (
     audit,
     card,
     case,
+    case_acts,
     crossval,
     dataset,
     dataset_import,
@@ -59,6 +60,7 @@ dataset.app.command("show")(dataset.show)
 dataset.app.command("synthesize")(dataset_import.synthesize)
 dataset.app.add_typer(review.app, name="review")
 app.add_typer(dataset.app, name="dataset")
+case_acts.add_to(case.app)
 app.add_typer(case.app, name="case")
 app.add_typer(message.app, name="message")
 app.add_typer(order.app, name="order")

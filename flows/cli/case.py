@@ -11,26 +11,37 @@ from flows.cli.records import one_order, open_database, person
 
 if TYPE_CHECKING:
     from db.session import UnitOfWork
-    from db.views import CaseView
+    from db.views import CaseView, ReportView
 
 app = typer.Typer(help="The cases.", no_args_is_help=True, rich_markup_mode=None)
+
+
+WAITING = ("held", "analysed", "reported")
 
 
 @app.command("list")
 def list_cases(
     state: Annotated[str, typer.Option(help="Only cases in this state, such as held.")] = "",
+    waiting: Annotated[bool, typer.Option("--waiting", help="Only cases that wait for a person.")] = False,
+    older: Annotated[str, typer.Option(help="Only cases older than this, such as 30m, 4h or 2d.")] = "",
     limit: Annotated[int, typer.Option(min=1, help="At most so many.")] = 100,
     as_json: AsJson = False,
 ) -> None:
-    """List the cases, the latest first."""
+    """List the cases, the latest first: how old they are, what is out, and what a person has to do."""
+    from db.context import utc_now
     from db.states import CaseState
+    from flows.cli.message_list import duration
+    from flows.cli.worklist import print_worklist, row_of
 
     if state and state not in list(CaseState):
         raise typer.BadParameter(f"states are {', '.join(CaseState)}", param_hint="--state")
+    now = utc_now()
+    before = now - duration(older) if older else now
     with open_database().reading() as work:
-        cases = work.cases.list([CaseState(state)] if state else None, limit=limit)
-        rows = [_row(work, case) for case in cases]
-    print_rows(rows, as_json=as_json, empty="no cases")
+        states = [CaseState(state)] if state else [CaseState(each) for each in WAITING] if waiting else None
+        cases = work.cases.list(states, created_before=before, limit=limit)
+        rows = [row_of(work, case, now) for case in cases]
+    print_worklist([row for row in rows if row["to do"] or not waiting], as_json=as_json)
 
 
 @app.command("show")
@@ -87,29 +98,21 @@ def link_case(
     print(f"case {case_id} is linked {'to its order' if order else 'to no order'}{held}")
 
 
-def _row(work: UnitOfWork, case: CaseView) -> dict[str, Any]:
-    return {
-        "case": case.case_id,
-        "accession": work.identities.get(case.case_id).accession,
-        "state": case.state.value,
-        "held for": ", ".join(case.hold_reasons) or None,
-        "version": case.revision,
-        "fields": case.fields,
-        "refused": case.fields_quarantined + case.files_quarantined,
-        "created": case.created_at,
-    }
-
-
 def _details(work: UnitOfWork, case: CaseView) -> dict[str, Any]:
+    from db.context import utc_now
+    from flows.cli.worklist import row_of
+
     return {
-        **_row(work, case),
+        **row_of(work, case, utc_now()),
         "last arrival": case.last_arrival_at,
         "attempts": case.attempts,
         "worker": case.lease_owner,
         "flow run": case.flow_run_id,
+        "relabelled cells": work.reviews.relabelled(case.case_id),
         "order": order.order_id if (order := work.orders.of_case(case.case_id)) is not None else None,
         "fields": [
             {
+                "number": field.number,
                 "field": field.field_id,
                 "state": field.state.value,
                 "pixels": f"{field.width} x {field.height}",
@@ -131,6 +134,8 @@ def _details(work: UnitOfWork, case: CaseView) -> dict[str, Any]:
                 "percent": None
                 if report.counts.spherocyte_percent is None
                 else round(report.counts.spherocyte_percent, 2),
+                "grade": _grade(report),
+                "by": report.act.actor.shown if report.act else "the program",
                 "no result": report.not_obtained,
                 "at": report.created_at,
             }
@@ -147,3 +152,9 @@ def _details(work: UnitOfWork, case: CaseView) -> dict[str, Any]:
             for message in work.outbox.of_case(case.case_id)
         ],
     }
+
+
+def _grade(report: ReportView) -> str | None:
+    if report.act is not None and report.act.grade is not None:
+        return f"{report.act.grade.grade} (was {report.act.grade.machine_grade})"
+    return report.counts.grading.grade if report.counts.grading else None

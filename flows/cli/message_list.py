@@ -34,7 +34,7 @@ def list_messages(
     if state and state not in list(MessageState):
         raise typer.BadParameter(f"states are {', '.join(MessageState)}", param_hint="--state")
     now = utc_now()
-    before = now - _duration(older) if older else None
+    before = now - duration(older) if older else None
     with open_database().reading() as work:
         if summary:
             rows = [_measures_row(work.outbox.measures(name), now, plain=as_json) for name in _destinations(work, to)]
@@ -94,7 +94,8 @@ def _measures_row(measures: OutboxMeasures, now: datetime, *, plain: bool) -> di
     }
 
 
-def _duration(text: str) -> timedelta:
+def duration(text: str) -> timedelta:
+    """Read a duration such as 30m."""
     found = re.fullmatch(r"(\d{1,6})([smhd])", text)
     if found is None:
         raise typer.BadParameter("give a number and s, m, h or d, such as 30m", param_hint="--older")

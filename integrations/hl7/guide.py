@@ -100,7 +100,7 @@ def _life_cycle(profile: Profile, samples: Mapping[ResultStatus, ReportedResult]
     yield (
         "Every message tells everything: all observations, under a new MSH-10 and with a later OBR-22. Replace what was "
         "there by what comes, by OBR-3, and within it by OBX-3 and OBX-4. An observation without a value has OBX-11 X. "
-        "As long as no person signs results, only the first and the last kind leave."
+        "Under the release policies `preliminary` and `hold`, nothing is final before a person signs."
     )
 
 

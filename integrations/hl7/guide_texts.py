@@ -12,6 +12,7 @@ WHEN: Mapping[ResultStatus, str] = MappingProxyType(
     {
         ResultStatus.UNVERIFIED: "the fields of a case are analysed; again when a further field came",
         ResultStatus.FINAL: "a person signed the result; OBX-16 and OBR-32 say who",
+        ResultStatus.RELEASED: "the site's release policy is `final`: no person stands behind it, and an NTE says so",
         ResultStatus.CORRECTED: "a person signed a change after a final result",
         ResultStatus.WRONG_PATIENT: "what was told does not belong to this patient; an NTE says so",
         ResultStatus.NOT_OBTAINED: "every field was refused, or a person rejected the case; the reasons stand in NTE",

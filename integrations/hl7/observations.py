@@ -20,6 +20,7 @@ PRODUCT = "SPHERO"
 
 NOTE_DECISION_SUPPORT = "Decision support: correlate with DAT, reticulocytes, MCHC, EMA binding and family history."
 NOTE_UNVERIFIED = "Counted by software; not verified by a person."
+NOTE_RELEASED = "Released as final by software, by a rule of the laboratory; not verified by a person."
 NOTE_WRONG_PATIENT = "Reported for the wrong patient: disregard this result."
 NOTE_CORRECTED = "Corrected result; it replaces the one reported before."
 
@@ -82,6 +83,7 @@ def status_of(result: ReportedResult, profile: Profile) -> tuple[str, str]:
     return {
         ResultStatus.UNVERIFIED: (profile.unverified_status, profile.unverified_status),
         ResultStatus.FINAL: ("F", "F"),
+        ResultStatus.RELEASED: ("F", "F"),
         ResultStatus.CORRECTED: ("C", "C"),
         ResultStatus.WRONG_PATIENT: ("C", profile.dialect.wrong_patient),
         ResultStatus.NOT_OBTAINED: ("X", "X"),
@@ -167,6 +169,7 @@ def _notes(result: ReportedResult) -> tuple[str, ...]:
         return (f"No result: {result.not_obtained}", result.comment)
     special = {
         ResultStatus.UNVERIFIED: (NOTE_UNVERIFIED,),
+        ResultStatus.RELEASED: (NOTE_RELEASED,),
         ResultStatus.CORRECTED: (NOTE_CORRECTED,),
         ResultStatus.WRONG_PATIENT: (NOTE_WRONG_PATIENT,),
     }.get(result.status, ())

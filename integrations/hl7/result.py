@@ -22,12 +22,13 @@ class ResultStatus(StrEnum):
 
     UNVERIFIED = "unverified"  # by software alone
     FINAL = "final"  # a person signed it
+    RELEASED = "released"  # by software alone, at a site that has validated it
     CORRECTED = "corrected"  # a person signed it, and it replaces a final one
     WRONG_PATIENT = "wrong patient"  # what was told before does not belong to this patient
     NOT_OBTAINED = "not obtained"  # the case was rejected, or every field refused
 
 
-VERIFIED = frozenset({ResultStatus.FINAL, ResultStatus.CORRECTED})
+VERIFIED = frozenset({ResultStatus.FINAL, ResultStatus.CORRECTED, ResultStatus.RELEASED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +93,10 @@ class Reviewer:
     given: str = ""
 
 
+SOFTWARE = Reviewer("AUTO", family="Released by software")
+"""Stands in OBX-16 and OBR-32 of what software released: receivers require somebody there, and no person may be named."""
+
+
 @dataclass(frozen=True, slots=True)
 class Presence:
     """Whether spherocytes are there, by a grade.
@@ -108,6 +113,8 @@ class Presence:
         not measured: then nothing is detected.
     reason : str
         Why they are, or are not, called detected, in words.
+    by_person : bool
+        Whether a person gave the grade: then it alone says whether they are detected.
     """
 
     detected: bool
@@ -115,6 +122,7 @@ class Presence:
     scheme: str
     false_call_percent: float | None
     reason: str = ""
+    by_person: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,7 +271,8 @@ def _check_presence(counts: CaseCounts, presence: Presence) -> None:
         raise ResultRefused("OBX: a false-call share outside 0 to 100 %")
     if not presence.grade.strip() or not presence.scheme.strip():
         raise ResultRefused("OBX: a presence needs its grade and the scheme's name")
-    sure = counts.ci95 is not None and false_calls is not None and counts.ci95[0] > false_calls
+    above = counts.ci95 is not None and false_calls is not None and counts.ci95[0] > false_calls
+    sure = presence.by_person or above
     if presence.detected != (sure and presence.grade != NO_GRADE):
         raise ResultRefused(
             "OBX: spherocytes are detected exactly when the grade is above 0 and the interval lies above the share of "

@@ -11,6 +11,7 @@ from datetime import UTC, date, datetime, timedelta
 from types import MappingProxyType
 
 from integrations.hl7.result import (
+    SOFTWARE,
     OrderNumbers,
     Patient,
     Presence,
@@ -49,6 +50,11 @@ SAMPLES: Mapping[ResultStatus, ReportedResult] = MappingProxyType(
     {
         ResultStatus.UNVERIFIED: UNVERIFIED,
         ResultStatus.FINAL: FINAL,
+        ResultStatus.RELEASED: replace(
+            UNVERIFIED,
+            status=ResultStatus.RELEASED,
+            reviewer=SOFTWARE,
+        ),
         ResultStatus.CORRECTED: replace(
             FINAL,
             revision=3,

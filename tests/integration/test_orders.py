@@ -19,7 +19,8 @@ from db.session import Database
 from db.states import CaseState, HoldReason, InboundState
 from flows.message_pictures import MessagePictures
 from flows.orders import OrderDesk
-from flows.release import Outcome, Release
+from flows.outcome import Outcome
+from flows.release import Release
 from integrations.errors import MessageNotTaken
 from integrations.hl7.ack import Ack, AckCode, read_ack
 from integrations.hl7.escape import Charset

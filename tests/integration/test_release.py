@@ -4,90 +4,29 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 from zoneinfo import ZoneInfo
 
-import hl7
 import pytest
 from sqlalchemy import text
 
 from db.errors import ConstraintBroken
 from db.session import Database
 from db.states import CaseState, HoldReason, MessageState, ReportStatus
-from db.views import CaseView, Identity
+from db.views import CaseView
 from flows.analyse import CaseWork
-from flows.deliver import Sender
 from flows.errors import CaseStopped
 from flows.message_pictures import MessagePictures, fit_jpeg
 from flows.release import Release
-from flows.transports import MllpTransport
-from integrations.hl7.ack import AckPolicy
 from integrations.hl7.escape import Charset
-from integrations.hl7.mllp import Endpoint, MllpClient
 from integrations.hl7.profile import PictureChoice, Profile, SendPictures
 from sphero_core.types import CellClass, FieldFindings, Quality
-from tests.database_examples import BUNDLE, ManualClock, accept, findings
+from tests.database_examples import BUNDLE, ManualClock
+from tests.laboratory import BLURRED, GOOD, Laboratory, column
 from tests.running import ThirdPartyLis, picture
 from tests.support import free_port
-
-PATIENT = Identity("26-1", patient_id="P1", patient_issuer="HOSP", family="Müller", given="Zoe")
-BLURRED, GOOD = findings(), replace(findings(40), quality=Quality())
-
-
-@dataclass
-class Laboratory:
-    """A database, the work on cases, and the way to a LIS of another maker."""
-
-    database: Database
-    clock: ManualClock
-    lis: ThirdPartyLis
-    profile: Profile
-    files: dict[str, Path] = field(default_factory=dict)
-
-    def work(self) -> CaseWork:
-        pictures = MessagePictures(file=self.files.__getitem__, url="http://sphero:8080")
-        profiles = {"lis": self.profile}
-        release = Release(database=self.database, profiles=profiles, pictures=pictures, clock=self.clock)
-        return CaseWork(database=self.database, store=Path(), release=release, pixel_aspect=1.0)
-
-    def analyse(self, fields: dict[str, FieldFindings | str]) -> CaseView:
-        """Take fields in and give each its outcome: findings, or why it is refused."""
-        with self.database.transaction("test") as work:
-            accepted = {name: accept(work, "26-1", name) for name in fields}
-            case_id = work.identities.find_or_create("26-1")
-            assert work.identities.set(case_id, PATIENT)
-            work.cases.complete(case_id)
-            assert work.cases.claim(case_id, "w", 60)
-            for name, outcome in fields.items():
-                if isinstance(outcome, str):
-                    work.fields.quarantine(accepted[name].field_id, outcome)
-                else:
-                    work.analyses.record(accepted[name].field_id, BUNDLE, outcome)
-                    work.reports.add_picture(accepted[name].field_id, "overlay", f"{name}.jpg", "image/jpeg")
-            return work.cases.get(case_id)
-
-    def refuse_file(self, reason: str) -> None:
-        with self.database.transaction("test") as work:
-            work.fields.quarantine_file(reason, accession="26-1", size_bytes=1, reason=reason, stored_name=None)
-
-    def deliver(self) -> list[Any]:
-        """Send what waits; gives everything the LIS has received, parsed by python-hl7."""
-        client = MllpClient(Endpoint("lis", "127.0.0.1", self.lis.port, 5, 5, 5))
-        sender = Sender(
-            name="lis",
-            database=self.database,
-            transport=MllpTransport(client, AckPolicy()),
-            owner="test/sender",
-            lease_seconds=30,
-            clock=self.clock,
-        )
-        tried = sender.drain()
-        sender.close()
-        assert {message.state for message in tried} <= {MessageState.DELIVERED}
-        return [hl7.parse(body.decode()) for body in self.lis.received]
 
 
 @pytest.fixture
@@ -96,14 +35,10 @@ def laboratory(database: Database, clock: ManualClock) -> Iterator[Laboratory]:
         yield Laboratory(database, clock, lis, Profile())
 
 
-def column(message: Any, segment: str, field: int) -> list[str]:
-    return [str(row[field]) if len(row) > field else "" for row in message.segments(segment)]
-
-
 def test_a_case_of_which_every_field_was_refused_tells_the_lis_so(laboratory: Laboratory) -> None:
     laboratory.refuse_file("the file is no JPEG, PNG or TIFF")
     case = laboratory.analyse({"one": BLURRED, "two": BLURRED, "three": "the model ended over it"})
-    result = laboratory.work().report(case, "w")
+    result = laboratory.report(case)
 
     assert result.report.status is ReportStatus.NOT_OBTAINED
     assert result.report.bundle == BUNDLE
@@ -134,7 +69,7 @@ def test_a_case_of_which_every_field_was_refused_tells_the_lis_so(laboratory: La
 
 def test_a_case_without_any_field_tells_the_lis_so(laboratory: Laboratory) -> None:
     laboratory.refuse_file("the file is no JPEG, PNG or TIFF")
-    result = laboratory.work().report(laboratory.analyse({}), "w")
+    result = laboratory.report(laboratory.analyse({}))
     assert result.report.bundle is None
     (message,) = laboratory.deliver()
     assert column(message, "OBR", 25) == ["X"]
@@ -159,9 +94,9 @@ def test_a_field_that_came_late_replaces_it_by_a_result(laboratory: Laboratory) 
 
 def test_the_same_outcome_reported_twice_is_one_report_and_one_message(laboratory: Laboratory) -> None:
     case = laboratory.analyse({"one": BLURRED})
-    first = laboratory.work().report(case, "w")
+    first = laboratory.report(case)
     laboratory.clock.advance(60)
-    assert laboratory.work().report(case, "w").report == replace(first.report, new=False)
+    assert laboratory.report(case).report == replace(first.report, new=False)
     assert len(laboratory.deliver()) == 1
 
 
@@ -176,7 +111,7 @@ def test_a_name_that_a_destination_cannot_carry_holds_the_case_and_tells_where(l
     laboratory.profile = Profile(charset=Charset.ASCII)
     case = laboratory.analyse({"one": GOOD})
     with pytest.raises(CaseStopped, match=r"PID-5 family name: holds U\+00FC") as stopped:
-        laboratory.work().report(case, "w")
+        laboratory.report(case)
     assert "Müller" not in str(stopped.value)
     with laboratory.database.reading() as work:
         held = work.cases.get(case.case_id)
@@ -227,7 +162,7 @@ def test_pictures_of_the_fields_with_the_most_spherocytes_are_embedded_below_the
         laboratory.files[picture_id] = tmp_path / f"{name}.jpg"
         if name != "gone":
             laboratory.files[picture_id].write_bytes(picture(len(name), suffix=".jpg", size=(960, 1280)))
-    laboratory.work().report(case, "w")
+    laboratory.report(case)
     (message,) = laboratory.deliver()
     rows = [row for row in message.segments("OBX") if str(row[3]).startswith("72170-4")]
     assert [(str(row[2]), str(row[4]), str(row[11])) for row in rows] == [
@@ -241,7 +176,7 @@ def test_pictures_of_the_fields_with_the_most_spherocytes_are_embedded_below_the
 def test_pictures_are_pointed_to_where_the_receiver_reaches_them(laboratory: Laboratory) -> None:
     laboratory.profile = Profile(pictures=PictureChoice(SendPictures.POINTER))
     case = laboratory.analyse({"one": GOOD})
-    laboratory.work().report(case, "w")
+    laboratory.report(case)
     (message,) = laboratory.deliver()
     (picture_id,) = pictures_of(laboratory, case).values()
     assert column(message, "OBX", 5)[-1] == f"http://sphero:8080/pictures/{picture_id}^SPHERO^IM^JPEG"

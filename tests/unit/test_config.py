@@ -41,7 +41,7 @@ def _no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ({"folder": {"scan_second": 3}}, "[folder] scan_second: there is no such key; did you mean scan_seconds?"),
         ({"foldr": {}}, "[foldr]: there is no such key; did you mean folder?"),
-        ({"site": {"release_policy": "final"}}, "[site] release_policy: must be one of 'preliminary'"),
+        ({"site": {"release_policy": "draft"}}, "[site] release_policy: must be one of 'preliminary', 'hold', 'final'"),
         ({"site": {"time_zone": "Mars/Olympus"}}, "[site] time_zone: must be a name of the IANA time zone list"),
         ({"http": {"port": 0}}, "[http] port: input should be greater than or equal to 1"),
         ({"folder": {"pixel_aspect": float("nan")}}, "[folder] pixel_aspect: input should be"),

@@ -29,9 +29,9 @@ CASE_GRID = """
             open complete analysed reported signed held rejected
     open     .      x        .        .       .     x      x
     complete x      .        x        .       .     x      x
-    analysed x      .        .        x       x     x      x
-    reported x      .        .        .       x     x      x
-    signed   x      .        .        .       .     x      x
+    analysed x      x        .        x       x     x      x
+    reported x      x        .        .       x     x      x
+    signed   x      x        .        .       .     x      x
     held     x      x        x        x       x     .      x
     rejected .      .        .        .       .     .      .
 """
