@@ -16,7 +16,8 @@ TEMPLATE = """\
 [site]
 name = ""                            # stands in messages as the sending facility, unless [hl7] says otherwise
 time_zone = "UTC"                    # IANA name, such as "Europe/Berlin"
-release_policy = "preliminary"       # results leave at once, as preliminary
+release_policy = "preliminary"       # results leave at once, as preliminary; "hold": not before a person signs; "final": as
+                                     # final without a person, only where the site has validated that
 
 [paths]
 data = "sphero-data"                 # images, quarantine, pictures and, by default, the databases
@@ -40,6 +41,15 @@ pixel_aspect = 1.0                   # display width over height of one stored p
 sending_application = "SPHERO"
 sending_facility = ""
 require_order = false                # true: a case is held until its order came from the LIS
+
+# [review]
+# authority = ""                     # who assigned the identifiers of the people who sign (OBX-16)
+# user_header = ""                   # request header in which an identity provider in front of our pages puts the login
+# [[review.person]]                  # one for each, as the receivers know them
+# login = "apruefer"
+# identifier = "4711"
+# family = "Pruefer"
+# given = "Anna"
 
 # One block for each receiver of results; without any, results stay here.
 # [[hl7.destination]]

@@ -24,6 +24,9 @@ from tests.laboratory import BLURRED, GOOD, Laboratory, column
 from tests.running import ThirdPartyLis
 from tests.support import free_port
 
+ON_SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+"""For what does not depend on the database; the others run on both."""
+
 ANNA = Actor("apruefer", "4711", "HOSP", "Prüfer", "Anna")
 BEN = Actor("ben")
 
@@ -86,6 +89,7 @@ def test_preliminary_then_signed_then_corrected(laboratory: Laboratory) -> None:
     assert len({column(each, "MSH", 10)[0] for each in (preliminary, final, last)}) == 3
 
 
+@ON_SQLITE
 def test_signing_again_what_did_not_change_makes_no_version(laboratory: Laboratory) -> None:
     case, desk = reported(laboratory), laboratory.desk()
     first = desk.sign(case.case_id, ANNA, comment="Seen.")
@@ -97,6 +101,7 @@ def test_signing_again_what_did_not_change_makes_no_version(laboratory: Laborato
     assert len(laboratory.deliver()) == 2
 
 
+@ON_SQLITE
 def test_a_changed_grade_keeps_the_reckoned_one_and_its_reason_leaves(laboratory: Laboratory) -> None:
     case, desk = reported(laboratory), laboratory.desk()
     reckoned = desk.preview(case.case_id).counts.grading
@@ -131,6 +136,7 @@ def test_a_field_that_comes_after_the_signature_waits_for_a_person(laboratory: L
     assert column(laboratory.deliver()[-1], "OBR", 25) == ["C"]
 
 
+@ON_SQLITE
 def test_every_field_refused_after_the_signature_says_nothing_by_itself(laboratory: Laboratory) -> None:
     case = laboratory.analyse({"one": smear(4)})
     laboratory.report(case)
@@ -140,6 +146,7 @@ def test_every_field_refused_after_the_signature_says_nothing_by_itself(laborato
     assert statuses(laboratory, case) == ["P", "F"]
 
 
+@ON_SQLITE
 def test_under_the_policy_hold_nothing_leaves_before_a_signature(laboratory: Laboratory) -> None:
     laboratory.policy = ReleasePolicy.HOLD
     case = laboratory.analyse({"one": smear(4)})
@@ -152,6 +159,7 @@ def test_under_the_policy_hold_nothing_leaves_before_a_signature(laboratory: Lab
     assert column(message, "OBR", 25) == ["F"]
 
 
+@ON_SQLITE
 def test_under_the_policy_final_no_person_is_named(laboratory: Laboratory) -> None:
     laboratory.policy = ReleasePolicy.FINAL
     case = laboratory.analyse({"one": smear(4)})
@@ -165,6 +173,7 @@ def test_under_the_policy_final_no_person_is_named(laboratory: Laboratory) -> No
     assert laboratory.work().report(late, "w") is None, "once final, a person corrects"
 
 
+@ON_SQLITE
 def test_a_rejection_tells_the_lis_why(laboratory: Laboratory) -> None:
     laboratory.profile = Profile(pictures=PictureChoice(SendPictures.POINTER))
     case, desk = reported(laboratory), laboratory.desk()
@@ -180,6 +189,7 @@ def test_a_rejection_tells_the_lis_why(laboratory: Laboratory) -> None:
     assert again == replace(report, new=False)
 
 
+@ON_SQLITE
 def test_an_unknown_patient_cannot_be_told_and_the_case_is_closed(laboratory: Laboratory) -> None:
     with laboratory.database.transaction("test") as work:
         case_id = work.identities.find_or_create("26-9")
@@ -190,6 +200,7 @@ def test_an_unknown_patient_cannot_be_told_and_the_case_is_closed(laboratory: La
         assert work.outbox.of_case(case_id) == ()
 
 
+@ON_SQLITE
 def test_a_signed_case_is_withdrawn_not_rejected(laboratory: Laboratory) -> None:
     case, desk = reported(laboratory), laboratory.desk()
     desk.sign(case.case_id, ANNA)
@@ -207,6 +218,7 @@ def test_a_signed_case_is_withdrawn_not_rejected(laboratory: Laboratory) -> None
         assert work.identities.find("26-1") is None, "the number is free for the right case"
 
 
+@ON_SQLITE
 def test_nothing_out_is_nothing_to_withdraw(laboratory: Laboratory) -> None:
     laboratory.policy = ReleasePolicy.HOLD
     case = laboratory.analyse({"one": smear(4)})
@@ -215,6 +227,7 @@ def test_nothing_out_is_nothing_to_withdraw(laboratory: Laboratory) -> None:
         laboratory.desk().withdraw(case.case_id, ANNA, "swapped")
 
 
+@ON_SQLITE
 def test_what_cannot_be_reviewed_says_why(laboratory: Laboratory) -> None:
     case, desk = reported(laboratory), laboratory.desk()
     with pytest.raises(NotFound, match="no cell 41"):
@@ -229,6 +242,7 @@ def test_what_cannot_be_reviewed_says_why(laboratory: Laboratory) -> None:
         desk.relabel(case.case_id, 1, 1, CellClass.RBC, ANNA)
 
 
+@ON_SQLITE
 def test_a_case_without_a_counted_field_is_not_signed(laboratory: Laboratory) -> None:
     case = laboratory.analyse({"one": BLURRED})
     laboratory.report(case)
@@ -236,6 +250,7 @@ def test_a_case_without_a_counted_field_is_not_signed(laboratory: Laboratory) ->
         laboratory.desk().sign(case.case_id, ANNA)
 
 
+@ON_SQLITE
 def test_what_changed_while_it_was_looked_at_is_not_signed(
     laboratory: Laboratory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -281,6 +296,7 @@ def test_the_machines_call_stays_and_a_label_can_be_taken_back(laboratory: Labor
     assert [event.actor for event in events if event.action == "cell relabelled"] == ["apruefer"] * 2
 
 
+@ON_SQLITE
 def test_each_act_is_audited_under_the_persons_name_without_the_persons_words(laboratory: Laboratory) -> None:
     case, desk = reported(laboratory), laboratory.desk()
     desk.sign(case.case_id, ANNA, comment="Patient Muster is known to us.")

@@ -29,7 +29,7 @@ def test_the_committed_guide_is_up_to_date() -> None:
 def test_the_guide_of_every_profile_tells_every_field_of_its_examples(name: str) -> None:
     profile = load_profile(name, Path(), sending_facility="HEMLAB")
     text = guide(profile)
-    assert len(examples(text)) == 5
+    assert len(examples(text)) == 6
     for example in examples(text):
         body = (example.replace("\n", "\r") + "\r").encode(profile.charset.codec)
         assert not list(violations(body, time_zone=profile.time_zone)), "the example is a message that may be sent"
