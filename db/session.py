@@ -38,6 +38,7 @@ from db.matching import Matching
 from db.orders import Orders
 from db.outbox import Outbox
 from db.patients import Patients
+from db.pledges import Pledges
 from db.reports import Reports
 from db.reviews import Reviews
 from db.upgrade import SchemaCheck
@@ -60,6 +61,7 @@ class UnitOfWork:
     cursors : Cursors
     headers : Headers
     patients : Patients
+    pledges : Pledges
     orders : Orders
     matching : Matching
     audit : AuditLog
@@ -78,6 +80,7 @@ class UnitOfWork:
         self.cursors = Cursors(context)
         self.headers = Headers(context)
         self.patients = Patients(context, self.identities)
+        self.pledges = Pledges(context)
         self.orders = Orders(context, self.identities, self.patients)
         self.matching = Matching(context, self.cases, self.identities, self.patients)
         self.audit = AuditLog(context)

@@ -1,4 +1,4 @@
-"""The state machines of cases, fields, messages, orders and instances, each as one table of legal moves with the reason for each.
+"""The state machines of cases, fields, messages, orders, instances and the like, each as one table of legal moves with the reason for each.
 
 Whatever is not in a table is illegal. Staying in a state is no move: the methods that call these machines do nothing
 when what they are asked for is already so.
@@ -78,6 +78,14 @@ class ReportStatus(StrEnum):
     CORRECTED = "C"
     NOT_OBTAINED = "X"
     WRONG_PATIENT = "W"
+
+
+class PledgeState(StrEnum):
+    """Where a request stands that we commit ourselves to keep instances."""
+
+    WAITING = "waiting"
+    ANSWERED = "answered"
+    GIVEN_UP = "given-up"
 
 
 class HoldReason(StrEnum):
@@ -181,13 +189,21 @@ INSTANCE_MOVES: Mapping[tuple[InstanceState, InstanceState], str] = {
 }
 """Legal moves of an instance. A conflict is one from the start and for ever."""
 
+PLEDGE_MOVES: Mapping[tuple[PledgeState, PledgeState], str] = {
+    (PledgeState.WAITING, PledgeState.ANSWERED): "its requester took the answer",
+    (PledgeState.WAITING, PledgeState.GIVEN_UP): "its requester was not to be reached for too long",
+    (PledgeState.ANSWERED, PledgeState.WAITING): "it was asked again",
+    (PledgeState.GIVEN_UP, PledgeState.WAITING): "it was asked again",
+}
+"""Legal moves of a request for commitment."""
+
 CLOSED_CASES: frozenset[CaseState] = frozenset({CaseState.REJECTED})
 """States in which no field joins a case any more; the next one under its accession begins a new case."""
 
 DONE_MESSAGES: frozenset[MessageState] = frozenset({MessageState.DELIVERED, MessageState.SKIPPED})
 """States in which a message lets those behind it in its order key go."""
 
-State = TypeVar("State", CaseState, FieldState, MessageState, OrderState, InboundState, InstanceState)
+State = TypeVar("State", CaseState, FieldState, MessageState, OrderState, InboundState, InstanceState, PledgeState)
 
 
 def check_move(moves: Mapping[tuple[State, State], str], current: State, target: State) -> str:

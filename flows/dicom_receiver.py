@@ -9,10 +9,12 @@ from db.errors import DatabaseError
 from db.instance_views import InstanceOutcome
 from db.session import Database
 from flows.dicom_accept import InstanceDesk
+from flows.dicom_pledges import PledgeDesk
 from flows.dicom_settings import ReceiverSettings
 from flows.log import tell
 from integrations.dicom.association_server import AssociationLimits, Gate
 from integrations.dicom.part10 import EncodedInstance, InstanceStore
+from integrations.dicom.pledge import Requester
 from integrations.dicom.store_scp import StoreScp
 from integrations.errors import InstanceConflict, InstanceNotTaken, StoreError
 from integrations.hl7.listener import parse_networks
@@ -65,6 +67,14 @@ class DicomReceiver:
             port=settings.port if port is None else port,
             callers=settings.allowed_ae_titles,
             gate=make_gate(settings),
+            ask=self._ask,
+        )
+        self._pledges = PledgeDesk(
+            database,
+            store,
+            requesters=make_requesters(settings),
+            own_title=settings.ae_title,
+            open_association=self._scp.open_association,
         )
 
     @property
@@ -88,10 +98,15 @@ class DicomReceiver:
         """
         self._store.prepare()
         self._scp.start()
+        self._pledges.start()
 
     def stop(self, seconds: float = 10.0) -> None:
         """Take no more; an instance in hand is still answered, within `seconds`."""
+        self._pledges.stop(seconds / 2)
         self._scp.stop(seconds)
+
+    def _ask(self, requester: str, transaction_uid: str, references: tuple[tuple[str, str], ...]) -> None:
+        self._pledges.ask(requester, transaction_uid, references)
 
     def _take(self, instance: EncodedInstance, caller: str) -> None:
         try:
@@ -102,6 +117,26 @@ class DicomReceiver:
             raise InstanceConflict("another instance has this SOP instance UID; both are kept")
 
 
+def make_requesters(settings: ReceiverSettings) -> dict[str, Requester]:
+    """Where answers to requests for commitment go to, by AE title.
+
+    Raises
+    ------
+    TlsError
+        A certificate file cannot be used.
+    """
+    return {
+        each.ae_title: Requester(
+            each.ae_title, each.host, each.port, tls=_files(settings).client_context() if each.tls else None
+        )
+        for each in settings.requester
+    }
+
+
+def _files(settings: ReceiverSettings) -> TlsFiles:
+    return TlsFiles(settings.ca_file, settings.cert_file, settings.key_file, settings.key_password_file)
+
+
 def make_gate(settings: ReceiverSettings) -> Gate:
     """Who may connect to the receiver, and how.
 
@@ -110,7 +145,7 @@ def make_gate(settings: ReceiverSettings) -> Gate:
     TlsError
         A certificate file cannot be used.
     """
-    files = TlsFiles(settings.ca_file, settings.cert_file, settings.key_file, settings.key_password_file)
+    files = _files(settings)
     if settings.tls:
         files.server_context()  # here already: a wrong file is to stop the start, not each connection
     return Gate(

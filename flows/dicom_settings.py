@@ -50,6 +50,21 @@ Modality = Annotated[str, Field(pattern=r"^[A-Z0-9]{2,16}$")]
 Variable = Annotated[str, Field(pattern=r"^([A-Za-z_][A-Za-z0-9_]*)?$")]
 
 
+class RequesterSettings(Section):
+    """Where a system listens that asks us for storage commitment and does not wait for the answer.
+
+    Attributes
+    ----------
+    tls : bool
+        With the files of our receiver.
+    """
+
+    ae_title: AeTitle
+    host: Host
+    port: Port
+    tls: bool = False
+
+
 class ReceiverSettings(TlsListenerSection):
     """Where images come in by C-STORE.
 
@@ -67,6 +82,8 @@ class ReceiverSettings(TlsListenerSection):
         An association on which nothing came for so long is ended.
     handshake_seconds : float
         For the TLS handshake and the association request.
+    requester : tuple of RequesterSettings
+        Systems that take the answer to a request for storage commitment on an association of ours.
     """
 
     enabled: bool = False
@@ -79,6 +96,7 @@ class ReceiverSettings(TlsListenerSection):
     max_object_mib: Annotated[int, Field(ge=1, le=4095)] = 512
     idle_seconds: Seconds = 60.0
     handshake_seconds: Seconds = 15.0
+    requester: tuple[RequesterSettings, ...] = ()
 
 
 class PeerSettings(TlsSection):

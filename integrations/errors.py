@@ -20,6 +20,7 @@
     │   ├── InstanceConflict     other bytes came before under its UID; both are kept
     │   ├── InstanceNotTaken     it cannot be kept just now; its sender is to send it again
     │   ├── ObjectRefused        a result cannot be told as a DICOM object; the attribute is named
+    │   ├── ReportNotTaken       a requester of storage commitment did not take our answer; try again later
     │   └── SandboxFailed        the process that reads instances does not work; nothing is known about the file
     └── Hl7Error               something about HL7 version 2
         ├── ProfileError         a destination's profile says something that is not allowed
@@ -133,6 +134,10 @@ class InstanceConflict(DicomError):
 
 class InstanceNotTaken(DicomError):
     """An instance cannot be kept just now, whatever it is: no space is left, or the database is away."""
+
+
+class ReportNotTaken(DicomError):
+    """A requester of storage commitment did not take our answer: it is away, or says so."""
 
 
 class SandboxFailed(DicomError):

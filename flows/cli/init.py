@@ -96,6 +96,10 @@ max_object_mib = 512                 # larger objects are refused
 idle_seconds = 60.0                  # an association on which nothing came for so long is ended
 handshake_seconds = 15.0             # for the TLS handshake and the association request
 tls = false                          # true: with cert_file and key_file; ca_file: senders need a certificate
+# [[dicom.receiver.requester]]       # where one listens that asks for storage commitment and does not wait for the answer
+# ae_title = "SCANNER1"
+# host = "scanner1.example"
+# port = 104
 
 # One block for each store that is asked for new images.
 # [[dicom.store]]

@@ -1,4 +1,4 @@
-"""The receiver: a C-STORE and C-ECHO service (PS3.4 annexes A and B) that says success only for what is durably ours.
+"""The receiver: C-STORE, C-ECHO and Storage Commitment (PS3.4 annexes A, B, J); it says success only for what is durable.
 
     scp = StoreScp(accept, title="SPHERO", host="0.0.0.0", port=11112)
     with scp:                        # serves until the block ends
@@ -30,6 +30,7 @@ from pynetdicom import AE, _config, evt
 from integrations.dicom.association_server import AssociationLimits, AssociationServer, Gate
 from integrations.dicom.catalogue import IMAGE_CLASSES, SYNTAXES
 from integrations.dicom.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION, EncodedInstance
+from integrations.dicom.pledge import COMMITMENT, REQUEST, read_request, speaks_commitment
 from integrations.errors import DicomError, InstanceConflict, InstanceMismatch, InstanceNotTaken
 
 log = logging.getLogger(__name__)
@@ -49,6 +50,16 @@ class StoreStatus(IntEnum):
     CONFLICT = 0xC111
 
 
+class ActionStatus(IntEnum):
+    """What a request for commitment is answered: PS3.7 section 10.1.4.1.10."""
+
+    SUCCESS = 0x0000
+    FAILURE = 0x0110
+    INVALID = 0x0115
+    NO_SUCH_ACTION = 0x0123
+    RESOURCES = 0x0213
+
+
 class StoreScp:
     """A DICOM receiver in threads of this process.
 
@@ -65,6 +76,9 @@ class StoreScp:
         AE titles that may call; empty for all.
     gate : Gate or None
         Addresses, TLS and limits.
+    ask : callable or None
+        Records a request for commitment: calling AE title, transaction UID, pairs of SOP class and instance UID. None: we
+        commit ourselves to nothing, and say so when associations are negotiated.
     """
 
     def __init__(
@@ -76,6 +90,7 @@ class StoreScp:
         port: int = 0,
         callers: Iterable[str] = (),
         gate: Gate | None = None,
+        ask: Callable[[str, str, tuple[tuple[str, str], ...]], object] | None = None,
     ) -> None:
         self.host = host
         self.port = port
@@ -83,6 +98,7 @@ class StoreScp:
         self._title = title
         self._callers = tuple(callers)
         self._gate = gate or Gate()
+        self._ask = ask
         self._server: AssociationServer | None = None
         self._thread: threading.Thread | None = None
         self._stopping = threading.Event()
@@ -110,6 +126,11 @@ class StoreScp:
     def associations(self) -> int:
         """How many associations are open."""
         return len(self._server.active_associations) if self._server is not None else 0
+
+    def open_association(self, title: str) -> Any:
+        """An open association of an AE title on which commitment is spoken; None where there is none."""
+        found = self._server.active_associations if self._server is not None else []
+        return next((each for each in found if speaks_commitment(each, title)), None)
 
     def start(self) -> None:
         """Listen; on return peers can connect.
@@ -168,12 +189,15 @@ class StoreScp:
         entity.add_supported_context(VERIFICATION)
         for sop_class in IMAGE_CLASSES:
             entity.add_supported_context(sop_class, list(SYNTAXES))
+        if self._ask is not None:
+            entity.add_supported_context(COMMITMENT)
         return entity
 
     def _handlers(self) -> list[Any]:
         return [
             (evt.EVT_C_ECHO, lambda _: StoreStatus.SUCCESS.value),
             (evt.EVT_C_STORE, self._store),
+            (evt.EVT_N_ACTION, self._commit),
             (evt.EVT_REJECTED, self._rejected),
             (evt.EVT_ABORTED, self._aborted),
         ]
@@ -198,6 +222,24 @@ class StoreScp:
         log.warning("an instance of %r was answered 0x%04X: %s", caller, status.value, comment)
         return _answer(status, comment)
 
+    def _commit(self, event: Any) -> tuple[int, None]:
+        caller = str(event.assoc.requestor.ae_title)
+        if self._ask is None or event.action_type != REQUEST:
+            return ActionStatus.NO_SUCH_ACTION.value, None
+        try:
+            information = event.request.ActionInformation
+            content = information.getvalue() if information is not None else b""
+            syntax = str(event.context.transfer_syntax)
+            self._ask(caller, *read_request(content, syntax, lambda: event.action_information))
+        except DicomError as error:
+            status, reason = _action_status(error), str(error)
+        except Exception as error:  # noqa: BLE001  # the edge of the job: the requester is told, the receiver goes on
+            status, reason = ActionStatus.FAILURE, f"unexpected {type(error).__name__}"
+        else:
+            return ActionStatus.SUCCESS.value, None
+        log.warning("a request for commitment of %r was answered 0x%04X: %s", caller, status.value, reason)
+        return status.value, None
+
     def _rejected(self, event: Any) -> None:
         requestor = event.assoc.requestor
         called = str(requestor.primitive.called_ae_title)
@@ -221,6 +263,10 @@ def _status(error: DicomError) -> StoreStatus:
     if isinstance(error, InstanceMismatch):
         return StoreStatus.MISMATCH
     return StoreStatus.CONFLICT if isinstance(error, InstanceConflict) else StoreStatus.NOT_UNDERSTOOD
+
+
+def _action_status(error: DicomError) -> ActionStatus:
+    return ActionStatus.RESOURCES if isinstance(error, InstanceNotTaken) else ActionStatus.INVALID
 
 
 def _answer(status: StoreStatus, comment: str) -> Dataset:

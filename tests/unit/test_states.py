@@ -14,12 +14,14 @@ from db.states import (
     INSTANCE_MOVES,
     MESSAGE_MOVES,
     ORDER_MOVES,
+    PLEDGE_MOVES,
     CaseState,
     FieldState,
     InboundState,
     InstanceState,
     MessageState,
     OrderState,
+    PledgeState,
     check_case_move,
     check_move,
 )
@@ -69,6 +71,12 @@ INSTANCE_GRID = """
     assembled    .         .        .       .
     refused      .         .        .       .
     conflict     .         .        .       .
+"""
+PLEDGE_GRID = """
+              waiting answered given-up
+    waiting      .        x        x
+    answered     x        .        .
+    given-up     x        .        .
 """
 
 
@@ -143,6 +151,15 @@ def test_moves_of_instances(start: str, end: str, legal: bool) -> None:
             check_move(INSTANCE_MOVES, InstanceState(start), InstanceState(end))
 
 
+@pytest.mark.parametrize(("start", "end", "legal"), cells(PLEDGE_GRID))
+def test_moves_of_requests_for_commitment(start: str, end: str, legal: bool) -> None:
+    if legal:
+        assert check_move(PLEDGE_MOVES, PledgeState(start), PledgeState(end))
+    else:
+        with pytest.raises(IllegalMove, match=f"from {start} to {end}"):
+            check_move(PLEDGE_MOVES, PledgeState(start), PledgeState(end))
+
+
 def test_the_grids_show_every_state() -> None:
     grids = (
         (CASE_GRID, CaseState),
@@ -151,6 +168,7 @@ def test_the_grids_show_every_state() -> None:
         (ORDER_GRID, OrderState),
         (INBOUND_GRID, InboundState),
         (INSTANCE_GRID, InstanceState),
+        (PLEDGE_GRID, PledgeState),
     )
     for grid, states in grids:
         assert {(start, end) for start, end, _ in cells(grid)} == set(product(states, states))
