@@ -15,6 +15,7 @@ from flows.cli.output import AsJson, fail, print_facts, print_json, print_rows
 
 if TYPE_CHECKING:
     from sphero_core.datasets.coco import LabelledImage
+    from sphero_core.review.judgements import Judgement
     from sphero_core.review.sampling import Key
 
 app = typer.Typer(
@@ -23,6 +24,12 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 KEY = "key.json"
+ReviewFolder = Annotated[
+    Path, typer.Argument(metavar="DIR", help="Folder of the review.", exists=True, file_okay=False, show_default=False)
+]
+Judgements = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Where the filled files lie, if not there.", file_okay=False)
+]
 
 
 @app.command("sample")
@@ -71,12 +78,12 @@ def score(
     as_json: AsJson = False,
 ) -> None:
     """Say how the two readings agree, what stands at each kind of place, and what count error and spherocyte figures become."""
-    from sphero_core.review.judgements import read_judgements, read_undotted
-    from sphero_core.review.sampling import READINGS, key_sha256, read_key
+    from sphero_core.review.judgements import read_undotted
+    from sphero_core.review.sampling import READINGS, key_sha256
     from sphero_core.review.scoring import score_review, tile_rows
 
-    key, source = read_key(review / KEY), judgements or review
-    said = [read_judgements(source / f"reading-{n}.csv", len(key.tiles[n - 1])) for n in READINGS]
+    source = judgements or review
+    key, said = _judged(review, source)
     undotted = [read_undotted(source / f"fields-{n}.csv", len(key.whole_fields[n - 1])) for n in READINGS]
     figures = {"key_sha256": key_sha256(review / KEY), **score_review(key, said, undotted)}
     if out is not None:
@@ -90,6 +97,40 @@ def score(
         _print(figures)
 
 
+@app.command("show")
+def show(
+    review: ReviewFolder,
+    data: Annotated[
+        Path,
+        typer.Option(metavar="DIR", help="Folder of the data set it was drawn from.", exists=True, file_okay=False),
+    ],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where the sheets go; made if missing.")],
+    judgements: Judgements = None,
+) -> None:
+    """Draw what stands at each kind of place, with what both readings said of it: the key is open then."""
+    from sphero_core.datasets.layout import read_dataset
+    from sphero_core.review.pictures import judged_pictures
+    from sphero_core.review.scoring import tile_rows
+
+    key, said = _judged(review, judgements or review)
+    dataset = read_dataset(data)
+    labels = [image.labelled for image in dataset.images if image.name in key.fields]
+    if absent := sorted(set(key.fields) - {label.name for label in labels}):
+        fail(f"the data set holds no {absent[0]}, which was reviewed; name the one that the sample was drawn from")
+    for name, picture in judged_pictures(key, tile_rows(key, said), _read_pixels(labels, dataset.pixel_aspect)):
+        _write(out / f"{name}.png", picture)
+        print(out / f"{name}.png")
+
+
+def _judged(review: Path, source: Path) -> tuple[Key, list[tuple[Judgement, ...]]]:
+    """The key, and what each reading said."""
+    from sphero_core.review.judgements import read_judgements
+    from sphero_core.review.sampling import READINGS, read_key
+
+    key = read_key(review / KEY)
+    return key, [read_judgements(source / f"reading-{n}.csv", len(key.tiles[n - 1])) for n in READINGS]
+
+
 def _sampled(folder: Path, out: Path, groups: frozenset[str], size: Any, seed: int, bundle: str | None) -> Key:
     from flows.cli.progress import shown
     from sphero_core.bundle import load_bundle, resolve_bundle
@@ -97,6 +138,7 @@ def _sampled(folder: Path, out: Path, groups: frozenset[str], size: Any, seed: i
     from sphero_core.detector import load_detector
     from sphero_core.evaluation.run import Run
     from sphero_core.review.judgements import write_empty
+    from sphero_core.review.pictures import reading_pictures
     from sphero_core.review.sampling import READINGS, draw_key, find_places, write_key
 
     dataset = read_dataset(folder)
@@ -110,39 +152,25 @@ def _sampled(folder: Path, out: Path, groups: frozenset[str], size: Any, seed: i
         places, diameters = find_places(run, labels, seed, bar.advance)
     told = f"{loaded.id.name} {loaded.id.version} {loaded.id.sha256}"
     key = draw_key(places, [label.name for label in labels], diameters, told, size, seed)
+    pixels = _read_pixels(labels, dataset.pixel_aspect)
     for reading in READINGS:
-        _draw(key, reading, labels, dataset.pixel_aspect, out)
+        for name, picture in reading_pictures(key, reading, pixels):
+            _write(out / f"reading-{reading}" / f"{name}.png", picture)
         write_empty(out, reading, len(key.tiles[reading - 1]), len(key.whole_fields[reading - 1]))
     write_key(out / KEY, key)  # last: a folder with a key is a whole review
     return key
 
 
-def _draw(key: Key, reading: int, labels: list[LabelledImage], aspect: float, out: Path) -> None:
-    import numpy as np
-
+def _read_pixels(labels: Sequence[LabelledImage], aspect: float) -> dict[str, Any]:
     from sphero_core.image import read_image
-    from sphero_core.review.places import Stratum
-    from sphero_core.review.sheets import Layout, draw_field, draw_sheet, draw_tile
 
-    folder, layout = out / f"reading-{reading}", Layout()
-    folder.mkdir(parents=True, exist_ok=True)
-    pixels = {label.name: read_image(label.path, pixel_aspect=aspect).pixels for label in labels}
-    diameters = dict(zip(key.fields, key.diameters, strict=True))
-    tiles: list[np.typing.NDArray[np.uint8]] = []
-    for shown in key.tiles[reading - 1]:
-        place = key.places[shown.index]
-        tiles.append(draw_tile(pixels[place.field], place, diameters[place.field], shown, layout))
-    for number, start in enumerate(range(0, len(tiles), layout.tiles), start=1):
-        _write(folder / f"sheet-{number:02d}.png", draw_sheet(tiles[start : start + layout.tiles], start + 1, layout))
-    for number, shown in enumerate(key.whole_fields[reading - 1], start=1):
-        name = key.fields[shown.index]
-        dotted = [p for p in key.places if p.field == name and p.stratum is not Stratum.CLEAR]
-        _write(folder / f"field-{number:02d}.png", draw_field(pixels[name], dotted, shown))
+    return {label.name: read_image(label.path, pixel_aspect=aspect).pixels for label in labels}
 
 
 def _write(path: Path, picture: Any) -> None:
     import cv2
 
+    path.parent.mkdir(parents=True, exist_ok=True)
     _, encoded = cv2.imencode(".png", picture[:, :, ::-1])
     path.write_bytes(encoded.tobytes())
 

@@ -46,8 +46,11 @@ class Layout:
         return self.columns * self.rows
 
 
+LAYOUT = Layout()
+
+
 def draw_tile(
-    pixels: NDArray[np.uint8], place: Place, diameter: float, shown: Shown, layout: Layout = Layout()
+    pixels: NDArray[np.uint8], place: Place, diameter: float, shown: Shown, layout: Layout = LAYOUT
 ) -> NDArray[np.uint8]:
     """One tile.
 
@@ -83,8 +86,10 @@ def draw_tile(
     return turned(tile, shown)
 
 
-def draw_sheet(tiles: Sequence[NDArray[np.uint8]], first: int, layout: Layout = Layout()) -> NDArray[np.uint8]:
-    """Tiles with their numbers, the first of which is `first`."""
+def draw_sheet(
+    tiles: Sequence[NDArray[np.uint8]], captions: Sequence[str], layout: Layout = LAYOUT
+) -> NDArray[np.uint8]:
+    """Tiles with a caption above each."""
     rows = -(-len(tiles) // layout.columns)
     step = layout.tile_px + _GAP_PX
     height = layout.tile_px + _NUMBER_PX + _GAP_PX
@@ -94,9 +99,9 @@ def draw_sheet(tiles: Sequence[NDArray[np.uint8]], first: int, layout: Layout = 
         sheet[top : top + layout.tile_px, left : left + layout.tile_px] = tile
     picture = Image.fromarray(sheet)
     pen, font = ImageDraw.Draw(picture), ImageFont.load_default(14)
-    for index in range(len(tiles)):
+    for index, caption in enumerate(captions):
         row, column = divmod(index, layout.columns)
-        pen.text((column * step + _GAP_PX, row * height + _GAP_PX - 2), str(first + index), _INK, font)
+        pen.text((column * step + _GAP_PX, row * height + _GAP_PX - 2), caption, _INK, font)
     return np.asarray(picture)
 
 

@@ -76,6 +76,11 @@ def test_from_labels_to_figures(data: tuple[Path, Truth], tmp_path: Path) -> Non
     figures = json.loads(scored.stdout)
     assert figures == json.loads((tmp_path / "scored" / "review.json").read_text())
     assert figures["tiles"] == len(key.tiles[0])
+    shown = _sphero("review", "show", out, "--data", folder, "--out", tmp_path / "shown")
+    assert shown.exit_code == 0, shown.output
+    drawn = {path.stem.rsplit("-", 1)[0] for path in (tmp_path / "shown").glob("*.png")}
+    judged = {place.stratum for place in (key.places[each.index] for each in key.tiles[0])}
+    assert drawn == {stratum.name.lower().replace("_", "-") for stratum in judged}
     rows = csv_rows(tmp_path / "scored" / "fields.csv")
     for row in rows:
         true = len(truth[row["field"]])

@@ -191,7 +191,7 @@ def test_beyond_the_fields_edge_a_tile_is_hatched(field: SyntheticField) -> None
 def test_sheets_and_whole_fields(field: SyntheticField) -> None:
     tile = draw_tile(field.pixels, Place("a.png", Stratum.CLEAR, (100, 100, 50, 50)), DIAMETER, AS_IT_IS)
     layout = Layout(columns=3, rows=2)
-    sheet = draw_sheet([tile] * 5, 31, layout)
+    sheet = draw_sheet([tile] * 5, ["31", "32", "33", "34", "35"], layout)
     step = (sheet.shape[1] - 6) // 3
     assert np.array_equal(sheet[22 : 22 + 240, 6 : 6 + 240], tile)
     assert (sheet[22 + 262 : 22 + 262 + 240, 2 * step + 6 :] == 255).all(), "there is no sixth"
