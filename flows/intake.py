@@ -26,7 +26,7 @@ from integrations.errors import (
 from integrations.folder.done import Moved
 from integrations.folder.manifest import Manifest, accession_from_folder, read_manifest
 from integrations.folder.memory import Memory
-from integrations.folder.scanner import MISPLACED, CaseFolder, Scan, Scanner
+from integrations.folder.scanner import MISPLACED, CaseFolder, NoScanner, Scan, Scanner
 from integrations.folder.source import SeenFile
 from integrations.folder.staging import StagedFile, Staging
 from sphero_core.errors import ImageError, UnreadableImage
@@ -48,7 +48,7 @@ class Intake:
     ----------
     incoming, store : Path
     database : Database
-    scanner : Scanner
+    scanner : Scanner or NoScanner
     staging : Staging
     memory : Memory
     page_info : callable
@@ -63,7 +63,7 @@ class Intake:
         incoming: Path,
         store: Path,
         database: Database,
-        scanner: Scanner,
+        scanner: Scanner | NoScanner,
         staging: Staging,
         memory: Memory,
         page_info: PageInfo,

@@ -241,7 +241,7 @@ class Service:
                 nudge=nudge,
             )
 
-        self._worker = kind(self.places.worker_name(), services, watch=self.settings.folder.enabled)
+        self._worker = kind(self.places.worker_name(), services, watch=self.settings.images_come)
         self._worker.start()
         return self._worker
 

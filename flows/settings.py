@@ -208,6 +208,11 @@ class Settings(BaseSettings):
         return Path(self.folder.path)
 
     @property
+    def images_come(self) -> bool:
+        """Whether images come by themselves: through the folder, the DICOM receiver, or from a store that is asked."""
+        return self.folder.enabled or self.dicom.receiver.enabled or bool(self.dicom.store)
+
+    @property
     def time_zone(self) -> ZoneInfo:
         """The site's time zone."""
         return ZoneInfo(self.site.time_zone)

@@ -1,4 +1,4 @@
-"""The flow `watch-folder`: one long run that looks into the incoming folder again and again.
+"""The flow `watch-folder`: one long run that looks again and again for what came, into the folder and over the network.
 
 A run a look would bury what matters and let Prefect's database grow; so a run lasts some minutes, and shows a task only
 where something came.
@@ -115,6 +115,10 @@ async def watch_folder(minutes: float = 10.0) -> State[Any]:
 
 async def _look_once(came: list[Taken], completed: list[str]) -> None:
     at_hand = services()
+    # First what needs no share: instances become fields also while the folder is away.
+    instances = await asyncio.to_thread(at_hand.assembly.waiting)
+    if instances and not at_hand.stopping.is_set():
+        came.extend(await assemble_instances(len(instances), instances))
     scan = await asyncio.to_thread(at_hand.intake.look)
     for folder in scan.cases:
         if folder.ready and not at_hand.stopping.is_set():
@@ -129,9 +133,6 @@ async def _look_once(came: list[Taken], completed: list[str]) -> None:
                     "later": taken.later,
                 },
             )
-    instances = await asyncio.to_thread(at_hand.assembly.waiting)
-    if instances and not at_hand.stopping.is_set():
-        came.extend(await assemble_instances(len(instances), instances))
     if scan.misplaced:
         came.append(await put_aside(len(scan.misplaced), scan))
     moved = await asyncio.to_thread(at_hand.completion.finish, scan)

@@ -33,7 +33,7 @@ from integrations.dicom.frames import FrameStore
 from integrations.dicom.part10 import InstanceStore
 from integrations.dicom.sandbox import Sandbox
 from integrations.folder.memory import FileMemory
-from integrations.folder.scanner import Scanner
+from integrations.folder.scanner import NoScanner, Scanner
 from integrations.folder.staging import Staging
 from integrations.hl7.ack import AckPolicy
 from integrations.hl7.batch_file import BatchFolder
@@ -233,7 +233,11 @@ def make_services(
     memory = FileMemory(places.taken)
     stable = settings.folder.stable_seconds
     assembly = Assembly(database, FrameStore(places.store, Sandbox()))
-    scanner = Scanner(places.incoming, stable_seconds=stable, clock=time.monotonic, memory=memory)
+    scanner = (
+        Scanner(places.incoming, stable_seconds=stable, clock=time.monotonic, memory=memory)
+        if settings.folder.enabled
+        else NoScanner()
+    )
     intake = Intake(
         incoming=places.incoming,
         store=places.store,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sphero_core.analysis import analyse_field
 from sphero_core.detector import Detector
-from sphero_core.errors import ImageError
+from sphero_core.errors import ImageError, UnsupportedImage
 from sphero_core.exports import FieldRecord
 from sphero_core.image import probe_image, read_image, read_reduced
 from sphero_core.morphology import relate_to_case
@@ -35,6 +35,10 @@ class FieldSource:
         Display width over height of one stored pixel.
     um_per_pixel : float or None
         In true proportion.
+    sha256 : str or None
+        Of the file that the pixels were decoded from, hex; None: of `path` itself.
+    refusal : str or None
+        Why there are no pixels to be read.
     """
 
     path: Path
@@ -42,6 +46,8 @@ class FieldSource:
     frame: int = 0
     pixel_aspect: float = 1.0
     um_per_pixel: float | None = None
+    sha256: str | None = None
+    refusal: str | None = None
 
 
 OnField = Callable[[FieldSource, FieldImage, FieldFindings], None]
@@ -66,6 +72,8 @@ def measure_case(sources: Sequence[FieldSource]) -> float | None:
     """
     measured = []
     for source in sources:
+        if source.refusal is not None:
+            continue
         try:
             reduced = read_reduced(source.path, frame=source.frame, pixel_aspect=source.pixel_aspect)
         except ImageError:
@@ -84,6 +92,8 @@ def analyse_source(detector: Detector, source: FieldSource, cell_diameter_px: fl
     ImageError
         The file is no image that can be analysed.
     """
+    if source.refusal is not None:
+        raise UnsupportedImage(source.refusal)
     image = read_image(source.path, frame=source.frame, pixel_aspect=source.pixel_aspect)
     if cell_diameter_px is None:
         refused = Quality(accepted=False, reasons=(NO_SCALE,))
@@ -111,7 +121,7 @@ def analyse_case(
     diameter = measure_case(sources)
     records = []
     for source in sources:
-        digest = hashlib.sha256(source.path.read_bytes()).hexdigest()
+        digest = source.sha256 or hashlib.sha256(source.path.read_bytes()).hexdigest()
         try:
             image, findings = analyse_source(detector, source, diameter)
         except ImageError as error:

@@ -76,7 +76,9 @@ def _what_else(start: bytes) -> str:
         if start.startswith(magic):
             return f"The file is {name}, which is not read here: {_REMEDY}."
     if start[128:132] == b"DICM":
-        return "The file is DICOM, which the folder does not take: send it to the DICOM receiver or export it as TIFF."
+        return (
+            "The file is DICOM, which is not read here: use `sphero analyze`, the watched folder or the DICOM receiver."
+        )
     if not any(start):
         return f"The file holds only zeros where a header belongs: copy it again, or {_REMEDY}."
     return f"The content is not a JPEG, PNG or TIFF image, whatever the name says: {_REMEDY}."

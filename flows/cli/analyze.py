@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from flows.cli.analyze_dicom import decoded, is_dicom
 from flows.cli.model import BundleOption, bundle_of, quiet_tensorflow
 from flows.cli.output import AsJson, fail, print_json
 
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
     from sphero_core.exports import FieldRecord
     from sphero_core.types import CaseCounts, FieldFindings, FieldImage
 
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff"})
+SUFFIXES = frozenset({".dcm", ".jpg", ".jpeg", ".png", ".tif", ".tiff"})
 
 PixelAspect = Annotated[
     float,
@@ -27,34 +29,49 @@ PixelAspect = Annotated[
 def analyze(
     paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Images, or one folder of them: one case.")],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where the results go; made if missing.")],
-    um_per_pixel: Annotated[float | None, typer.Option(min=0.005, max=5.0, help="Micrometres per pixel.")] = None,
-    pixel_aspect: PixelAspect = 1.0,
+    um_per_pixel: Annotated[
+        float | None,
+        typer.Option(min=0.005, max=5.0, help="Micrometres per pixel; of DICOM files by default what they say."),
+    ] = None,
+    pixel_aspect: Annotated[
+        float | None,
+        typer.Option(
+            min=0.2,
+            max=5.0,
+            help="Display width over height of one stored pixel, for stretched images; of DICOM files by default what they say.",
+        ),
+    ] = None,
     bundle: BundleOption = None,
     as_json: AsJson = False,
 ) -> None:
-    """Analyse the images of one case; writes summary.json, cells.csv, coco.json and one overlay PNG for each field."""
+    """Analyse the images (JPEG, PNG, TIFF, DICOM) of one case; writes summary.json, cells.csv, coco.json and one overlay PNG for each field."""
     from sphero_core.bundle import load_bundle, resolve_bundle
     from sphero_core.case import analyse_case
     from sphero_core.detector import load_detector
     from sphero_core.exports import summary_document, write_exports
     from sphero_core.statistics import count_case
 
-    sources = find_sources(paths, pixel_aspect=pixel_aspect, um_per_pixel=um_per_pixel)
+    sources = find_sources(paths, pixel_aspect=pixel_aspect or 1.0, um_per_pixel=um_per_pixel)
     loaded = load_bundle(resolve_bundle(bundle_of(bundle)))
     out.mkdir(parents=True, exist_ok=True)
     from flows.cli.progress import shown
 
     quiet_tensorflow()
-    with shown("loading the model", len(sources)) as progress:
-        detector = load_detector(loaded)
-        progress.say("analysing")
+    with TemporaryDirectory(prefix="sphero-") as frames:
+        if any(is_dicom(source.path) for source in sources):
+            sources = decoded(sources, Path(frames), pixel_aspect=pixel_aspect, um_per_pixel=um_per_pixel)
+        with shown("loading the model", len(sources)) as progress:
+            detector = load_detector(loaded)
+            progress.say("analysing")
 
-        def on_field(source: FieldSource, image: FieldImage, findings: FieldFindings) -> None:
-            write_overlay(out, source, image, findings)
-            progress.advance()
+            def on_field(source: FieldSource, image: FieldImage, findings: FieldFindings) -> None:
+                write_overlay(out, source, image, findings)
+                progress.advance()
 
-        records = analyse_case(detector, sources, on_field)
-    counts = count_case([r.findings for r in records if r.findings is not None], um_per_pixel=um_per_pixel)
+            records = analyse_case(detector, sources, on_field)
+    scales = {source.um_per_pixel for source in sources}
+    scale = scales.pop() if len(scales) == 1 else None
+    counts = count_case([r.findings for r in records if r.findings is not None], um_per_pixel=scale)
     write_exports(out, loaded.id, records, counts)
     if as_json:
         print_json(summary_document(loaded.id, records, counts))
@@ -102,7 +119,7 @@ def _images_in(folder: Path) -> list[Path]:
     return [
         path
         for path in folder.rglob("*")
-        if path.suffix.casefold() in SUFFIXES
+        if (path.suffix.casefold() in SUFFIXES or (not path.suffix and path.name != "DICOMDIR" and is_dicom(path)))
         and path.is_file()
         and not any(part.startswith(".") for part in path.relative_to(folder).parts)
     ]

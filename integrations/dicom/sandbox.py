@@ -1,7 +1,8 @@
 """DICOM files read in a child process with limits on memory, processor time and wall time.
 
 The child is kept warm and begun anew when it died, was killed, or has read `_FILES_A_CHILD` files; one whose memory ran
-out is not asked again. Its answers are checked like anything that comes from outside.
+out is not asked again. A file that ended it is tried once more by a new child, since something else may have ended it;
+the second time it is refused. What the child answers is checked like anything that comes from outside.
 """
 
 from __future__ import annotations
@@ -130,25 +131,31 @@ class Sandbox:
         if prefix is not None:
             request["prefix"] = os.fspath(prefix)
         with self._lock:
-            child = self._warm()
             try:
-                child.send(request)
-                answered = _follow(
-                    child.answers(self._clock, self._limits.step_seconds), with_frames=prefix is not None
-                )
+                return self._ask_once(request)
+            except _ChildEnded:
+                log.warning("the process that reads DICOM files ended; the file is tried once more by a new one")
+            try:
+                return self._ask_once(request)
             except _ChildEnded as ended:
-                self._end()
                 raise _refusal_of(ended) from None
-            except ImageTooLarge:
-                self._end()  # memory may be what it had not enough of
-                raise
-            except (ImageError, StoreError):
-                self._count(child)
-                raise
-            except BaseException:
-                self._end()  # it may be in the middle of a file
-                raise
+
+    def _ask_once(self, request: dict[str, Any]) -> tuple[Header, int]:
+        child = self._warm()
+        try:
+            child.send(request)
+            answers = child.answers(self._clock, self._limits.step_seconds)
+            answered = _follow(answers, with_frames="prefix" in request)
+        except ImageTooLarge:
+            self._end()  # memory may be what it had not enough of
+            raise
+        except (ImageError, StoreError):
             self._count(child)
+            raise
+        except BaseException:
+            self._end()  # it died, or may be in the middle of a file
+            raise
+        self._count(child)
         return answered
 
     def _count(self, child: _Child) -> None:
@@ -270,7 +277,7 @@ def _follow(answers: Iterator[dict[str, Any]], *, with_frames: bool) -> tuple[He
 
 def _refusal_of(ended: _ChildEnded) -> ImageError:
     what = "takes too long" if ended.status is None else "ends the program that reads it"
-    log.warning("a DICOM object %s (status %s); the reader is begun anew", what, ended.status)
+    log.warning("a DICOM object %s (status %s), twice", what, ended.status)
     return DamagedImage(f"The DICOM object is an unreadable image, it {what}: send it again, or export it as TIFF.")
 
 

@@ -90,6 +90,14 @@ class Scan:
         return all(not case.waiting and not case.ready for case in self.cases if case.name == name)
 
 
+class NoScanner:
+    """Stands for a folder that is not watched: nothing is ever there."""
+
+    def scan(self) -> Scan:
+        """Find nothing."""
+        return Scan((), (), 0)
+
+
 class Scanner:
     """Looks into the incoming folder and remembers between two looks what has changed.
 
