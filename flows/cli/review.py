@@ -14,9 +14,8 @@ from flows.cli.model import BundleOption, bundle_of, quiet_tensorflow
 from flows.cli.output import AsJson, fail, print_facts, print_json, print_rows
 
 if TYPE_CHECKING:
-    from sphero_core.datasets.coco import LabelledImage
     from sphero_core.review.judgements import Judgement
-    from sphero_core.review.sampling import Key
+    from sphero_core.review.sampling import Key, Size
 
 app = typer.Typer(
     help="Judge labels and model blind, twice; see what the figures become.",
@@ -45,6 +44,12 @@ def sample(
     fields: Annotated[
         int, typer.Option(min=1, help="Whole fields in which cells are looked for that nothing marks.")
     ] = 6,
+    after: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="DIR", help="Draw more of this review, from what it did not show; repeatable.", exists=True
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="The same seed draws the same sample.")] = 1,
     bundle: BundleOption = None,
 ) -> None:
@@ -58,7 +63,13 @@ def sample(
 
     if (out / KEY).exists():
         fail(f"{out} holds a review already; judgements are not overwritten: name another folder")
-    key = _sampled(folder, out, frozenset(group or ()), Size(agreed, disputed, clear, fields), seed, bundle)
+    size = Size(agreed, disputed, clear, fields)
+    if after:
+        from sphero_core.review.sampling import draw_more, read_key
+
+        key = _drawn(folder, out, draw_more([read_key(earlier / KEY) for earlier in after], size, seed))
+    else:
+        key = _sampled(folder, out, frozenset(group or ()), size, seed, bundle)
     print(
         f"{len(key.tiles[0])} tiles and {len(key.whole_fields[0])} fields to judge, twice, in {out}; do not open {KEY}"
     )
@@ -68,9 +79,12 @@ def sample(
 
 @app.command("score")
 def score(
-    review: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the review.", exists=True, file_okay=False)],
+    reviews: Annotated[
+        list[Path], typer.Argument(metavar="DIR...", help="Folder of the review; then those of further samples of it.")
+    ],
     judgements: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Where the filled files lie, if not there.", file_okay=False)
+        list[Path] | None,
+        typer.Option(metavar="DIR", help="Where the filled files lie, if not there; one for each folder, in order."),
     ] = None,
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write review.json, fields.csv and tiles.csv there.")
@@ -82,15 +96,19 @@ def score(
     from sphero_core.review.sampling import READINGS, key_sha256
     from sphero_core.review.scoring import score_review, tile_rows
 
-    source = judgements or review
-    key, said = _judged(review, source)
-    undotted = [read_undotted(source / f"fields-{n}.csv", len(key.whole_fields[n - 1])) for n in READINGS]
-    figures = {"key_sha256": key_sha256(review / KEY), **score_review(key, said, undotted)}
+    sources = judgements or reviews
+    if len(sources) != len(reviews):
+        raise typer.BadParameter("give as many as folders of the review", param_hint="--judgements")
+    (key, said), *more = samples = [_judged(*each) for each in zip(reviews, sources, strict=True)]
+    undotted = [read_undotted(sources[0] / f"fields-{n}.csv", len(key.whole_fields[n - 1])) for n in READINGS]
+    hashes = [key_sha256(review / KEY) for review in reviews]
+    figures = {"key_sha256": hashes, **score_review(key, said, undotted, more=more)}
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
         (out / "review.json").write_text(json.dumps(figures, indent=2, allow_nan=False) + "\n", encoding="utf-8")
         _write_rows(out / "fields.csv", figures["fields"])
-        _write_rows(out / "tiles.csv", tile_rows(key, said))
+        rows = [{"sample": n, **row} for n, each in enumerate(samples, start=1) for row in tile_rows(*each)]
+        _write_rows(out / "tiles.csv", rows)
     if as_json:
         print_json(figures)
     else:
@@ -108,16 +126,11 @@ def show(
     judgements: Judgements = None,
 ) -> None:
     """Draw what stands at each kind of place, with what both readings said of it: the key is open then."""
-    from sphero_core.datasets.layout import read_dataset
     from sphero_core.review.pictures import judged_pictures
     from sphero_core.review.scoring import tile_rows
 
     key, said = _judged(review, judgements or review)
-    dataset = read_dataset(data)
-    labels = [image.labelled for image in dataset.images if image.name in key.fields]
-    if absent := sorted(set(key.fields) - {label.name for label in labels}):
-        fail(f"the data set holds no {absent[0]}, which was reviewed; name the one that the sample was drawn from")
-    for name, picture in judged_pictures(key, tile_rows(key, said), _read_pixels(labels, dataset.pixel_aspect)):
+    for name, picture in judged_pictures(key, tile_rows(key, said), _read_pixels(data, key)):
         _write(out / f"{name}.png", picture)
         print(out / f"{name}.png")
 
@@ -131,15 +144,13 @@ def _judged(review: Path, source: Path) -> tuple[Key, list[tuple[Judgement, ...]
     return key, [read_judgements(source / f"reading-{n}.csv", len(key.tiles[n - 1])) for n in READINGS]
 
 
-def _sampled(folder: Path, out: Path, groups: frozenset[str], size: Any, seed: int, bundle: str | None) -> Key:
+def _sampled(folder: Path, out: Path, groups: frozenset[str], size: Size, seed: int, bundle: str | None) -> Key:
     from flows.cli.progress import shown
     from sphero_core.bundle import load_bundle, resolve_bundle
     from sphero_core.datasets.layout import read_dataset
     from sphero_core.detector import load_detector
     from sphero_core.evaluation.run import Run
-    from sphero_core.review.judgements import write_empty
-    from sphero_core.review.pictures import reading_pictures
-    from sphero_core.review.sampling import READINGS, draw_key, find_places, write_key
+    from sphero_core.review.sampling import draw_key, find_places
 
     dataset = read_dataset(folder)
     labels = [image.labelled for image in dataset.images if not groups or image.group in groups]
@@ -151,8 +162,16 @@ def _sampled(folder: Path, out: Path, groups: frozenset[str], size: Any, seed: i
     with shown("finding cells", len(labels)) as bar:
         places, diameters = find_places(run, labels, seed, bar.advance)
     told = f"{loaded.id.name} {loaded.id.version} {loaded.id.sha256}"
-    key = draw_key(places, [label.name for label in labels], diameters, told, size, seed)
-    pixels = _read_pixels(labels, dataset.pixel_aspect)
+    return _drawn(folder, out, draw_key(places, [label.name for label in labels], diameters, told, size, seed))
+
+
+def _drawn(folder: Path, out: Path, key: Key) -> Key:
+    """Write what a sample consists of."""
+    from sphero_core.review.judgements import write_empty
+    from sphero_core.review.pictures import reading_pictures
+    from sphero_core.review.sampling import READINGS, write_key
+
+    pixels = _read_pixels(folder, key)
     for reading in READINGS:
         for name, picture in reading_pictures(key, reading, pixels):
             _write(out / f"reading-{reading}" / f"{name}.png", picture)
@@ -161,10 +180,16 @@ def _sampled(folder: Path, out: Path, groups: frozenset[str], size: Any, seed: i
     return key
 
 
-def _read_pixels(labels: Sequence[LabelledImage], aspect: float) -> dict[str, Any]:
+def _read_pixels(folder: Path, key: Key) -> dict[str, Any]:
+    """Every field of a key, in true proportion."""
+    from sphero_core.datasets.layout import read_dataset
     from sphero_core.image import read_image
 
-    return {label.name: read_image(label.path, pixel_aspect=aspect).pixels for label in labels}
+    dataset = read_dataset(folder)
+    paths = {image.name: image.path for image in dataset.images}
+    if absent := [name for name in key.fields if name not in paths]:
+        fail(f"the data set holds no {absent[0]}, which is reviewed; name the one that the review was drawn from")
+    return {name: read_image(paths[name], pixel_aspect=dataset.pixel_aspect).pixels for name in key.fields}
 
 
 def _write(path: Path, picture: Any) -> None:

@@ -10,7 +10,7 @@ import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -112,14 +112,7 @@ def draw_key(
 ) -> Key:
     """Choose what is judged and shuffle it anew for each reading; the same seed gives the same key."""
     rng = np.random.default_rng([seed, 1])
-    of_stratum: dict[Stratum, list[int]] = defaultdict(list)
-    for index, place in enumerate(places):
-        of_stratum[place.stratum].append(index)
-    chosen: list[int] = []
-    for stratum in Stratum:
-        all_of_it = of_stratum[stratum]
-        count = min(size.of(stratum), len(all_of_it))
-        chosen += [int(i) for i in rng.choice(all_of_it, count, replace=False)] if count else []
+    chosen = _chosen(places, frozenset(), size, rng)
     looked_at = [int(i) for i in rng.choice(len(fields), min(size.fields, len(fields)), replace=False)]
     return Key(
         seed,
@@ -130,6 +123,51 @@ def draw_key(
         tuple(_shuffled(chosen, rng) for _ in READINGS),
         tuple(_shuffled(looked_at, rng) for _ in READINGS),
     )
+
+
+def draw_more(earlier: Sequence[Key], size: Size, seed: int) -> Key:
+    """A further sample from the places that earlier ones of the same review did not show; no whole fields.
+
+    Raises
+    ------
+    DatasetError
+        They are not of one review, or nothing is left.
+    """
+    check_same_places(earlier)
+    rng = np.random.default_rng([seed, 3])
+    shown = frozenset(tile.index for key in earlier for tile in key.tiles[0])
+    chosen = _chosen(earlier[0].places, shown, size, rng)
+    if not chosen:
+        raise DatasetError(
+            "every place of that review was shown already, as far as these numbers ask for; ask for more"
+        )
+    return replace(earlier[0], seed=seed, tiles=tuple(_shuffled(chosen, rng) for _ in READINGS), whole_fields=((), ()))
+
+
+def check_same_places(keys: Sequence[Key]) -> None:
+    """See that several samples are of one review.
+
+    Raises
+    ------
+    DatasetError
+    """
+    if any(key.places != keys[0].places for key in keys[1:]):
+        raise DatasetError(
+            "the keys are not of one review; draw a further sample with `sphero dataset review sample --after`"
+        )
+
+
+def _chosen(places: Sequence[Place], without: frozenset[int], size: Size, rng: np.random.Generator) -> list[int]:
+    of_stratum: dict[Stratum, list[int]] = defaultdict(list)
+    for index, place in enumerate(places):
+        if index not in without:
+            of_stratum[place.stratum].append(index)
+    chosen: list[int] = []
+    for stratum in Stratum:
+        all_of_it = of_stratum[stratum]
+        count = min(size.of(stratum), len(all_of_it))
+        chosen += [int(i) for i in rng.choice(all_of_it, count, replace=False)] if count else []
+    return chosen
 
 
 def _shuffled(indices: Sequence[int], rng: np.random.Generator) -> tuple[Shown, ...]:

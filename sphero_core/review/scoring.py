@@ -26,7 +26,7 @@ from sphero_core.evaluation.bootstrap import interval_of
 from sphero_core.interval import wilson_interval
 from sphero_core.review.judgements import RED_CELLS, SPHEROCYTES, WHOLE, Judgement, Undotted
 from sphero_core.review.places import CALLS, LABELLED_SPHEROCYTES, Stratum
-from sphero_core.review.sampling import READINGS, Key
+from sphero_core.review.sampling import READINGS, Key, check_same_places
 
 #: What is asked of each place, in the order of the columns below.
 _QUESTIONS = (RED_CELLS, WHOLE, SPHEROCYTES)
@@ -39,6 +39,7 @@ def score_review(
     readings: Sequence[Sequence[Judgement]],
     undotted: Sequence[Sequence[Undotted]],
     *,
+    more: Sequence[tuple[Key, Sequence[Sequence[Judgement]]]] = (),
     repetitions: int = 2000,
 ) -> dict[str, Any]:
     """All figures of a review, ready for JSON.
@@ -49,7 +50,9 @@ def score_review(
     readings : two sequences of Judgement
         By tile.
     undotted : two sequences of Undotted
-        By field picture.
+        By field picture of the first sample.
+    more : sequence of key and readings
+        Further samples of the same review.
     repetitions : int
         Draws behind each interval.
 
@@ -58,7 +61,8 @@ def score_review(
     dict
         ``agreement`` of the readings; ``strata``, a row each; ``figures``, rows of name, value and interval; ``fields``, a row each.
     """
-    said = _by_place(key, readings)
+    check_same_places([key, *(other for other, _ in more)])
+    said = {i: pair for sample in ((key, readings), *more) for i, pair in _by_place(*sample).items()}
     model = _Model(key, said, undotted)
     rng = np.random.default_rng([key.seed, 2])
     point = model.estimate(None)
@@ -74,7 +78,7 @@ def score_review(
             figures[-1] |= {"low": _rounded(interval[0]), "high": _rounded(interval[1])}
     return {
         "bundle": key.bundle,
-        "tiles": len(key.tiles[0]),
+        "tiles": len(said),
         "agreement": _agreements(said),
         "strata": [_stratum_row(key, said, stratum) for stratum in Stratum],
         "figures": figures,

@@ -76,6 +76,13 @@ def test_from_labels_to_figures(data: tuple[Path, Truth], tmp_path: Path) -> Non
     figures = json.loads(scored.stdout)
     assert figures == json.loads((tmp_path / "scored" / "review.json").read_text())
     assert figures["tiles"] == len(key.tiles[0])
+    more = tmp_path / "more"
+    assert _sphero("review", "sample", folder, "--after", out, "--agreed", 12, "--out", more).exit_code == 0
+    further = read_key(more / "key.json")
+    for reading in (1, 2):
+        _judge(further, truth, reading, more / f"reading-{reading}.csv")
+    pooled = json.loads(_sphero("review", "score", out, more, "--json").stdout)
+    assert pooled["tiles"] == len(key.tiles[0]) + len(further.tiles[0])
     shown = _sphero("review", "show", out, "--data", folder, "--out", tmp_path / "shown")
     assert shown.exit_code == 0, shown.output
     drawn = {path.stem.rsplit("-", 1)[0] for path in (tmp_path / "shown").glob("*.png")}

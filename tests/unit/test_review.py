@@ -23,7 +23,7 @@ from sphero_core.review.judgements import (
     write_empty,
 )
 from sphero_core.review.places import SAME_PLACE_IOU, Place, Stratum, places_of_field
-from sphero_core.review.sampling import Key, Shown, Size, draw_key, read_key, write_key
+from sphero_core.review.sampling import Key, Shown, Size, draw_key, draw_more, read_key, write_key
 from sphero_core.review.scoring import cohens_kappa, score_review, tile_rows
 from sphero_core.review.sheets import Layout, draw_field, draw_sheet, draw_tile, turned
 from sphero_core.synthetic import SyntheticField, draw_smear, random_style
@@ -302,6 +302,33 @@ def test_false_detections_lower_the_reviewed_count_and_not_the_found_one(field: 
     (stratum,) = [r for r in figures["strata"] if r["what labels and model say"] == str(Stratum.FOUND_RED)]
     assert stratum["judged"] == 1
     assert stratum["red %"].startswith("0 (")
+
+
+def test_a_further_sample_shows_what_was_not_shown_and_is_scored_with_the_first(field: SyntheticField) -> None:
+    cells = red(field)
+    places = asked(field, label("a.png", cells[:-3]), cells)
+    key = draw_key(places, ["a.png"], [DIAMETER], "test 1", Size(3, 2, 1, 1), seed=4)
+    more = draw_more([key], Size(1000, 1000, 1000, 1), seed=5)
+    first, second = ({shown.index for shown in sample.tiles[0]} for sample in (key, more))
+    assert not first & second
+    assert first | second == set(range(len(places)))
+    assert more.whole_fields == ((), ())
+    with pytest.raises(DatasetError, match="every place of that review was shown already"):
+        draw_more([key, more], Size(1, 1, 1, 1), seed=6)
+    other = draw_key(places[1:], ["a.png"], [DIAMETER], "test 1", Size(3, 2, 1, 1), seed=4)
+    with pytest.raises(DatasetError, match="not of one review"):
+        draw_more([key, other], Size(1, 1, 1, 1), seed=6)
+    said = [
+        [[judge(field, places[shown.index]) for shown in tiles] for tiles in sample.tiles] for sample in (key, more)
+    ]
+    none = [[Undotted(0, 0)], [Undotted(0, 0)]]
+    part = score_review(key, said[0], none, repetitions=100)
+    whole = score_review(key, said[0], none, more=[(more, said[1])], repetitions=100)
+    assert part["tiles"] == len(first)
+    assert whole["tiles"] == len(places)
+    (row,) = whole["fields"]
+    true = sum(not cell.touches_border for cell in cells)
+    assert (row["reviewed"], row["reviewed_whole"]) == (len(cells), true), "nothing is left to be estimated"
 
 
 def test_cohens_kappa() -> None:
