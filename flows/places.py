@@ -42,6 +42,11 @@ class Places:
         return self.data / "pictures"
 
     @property
+    def reports(self) -> Path:
+        """Reports for people, by opaque names; they name the patient."""
+        return self.data / "reports"
+
+    @property
     def prefect(self) -> Path:
         """Prefect's home."""
         return self.data / "prefect"
@@ -65,7 +70,7 @@ class Places:
         """
         try:
             self.data.mkdir(mode=0o750, parents=True, exist_ok=True)
-            for folder in (self.store, self.quarantine, self.pictures, self.prefect, self.logs):
+            for folder in (self.store, self.quarantine, self.pictures, self.reports, self.prefect, self.logs):
                 folder.mkdir(mode=0o750, exist_ok=True)
             self.incoming.mkdir(mode=0o770, parents=True, exist_ok=True)
         except OSError as error:

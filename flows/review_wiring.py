@@ -9,6 +9,7 @@ from db.session import Database
 from flows.message_pictures import MessagePictures
 from flows.pictures import DrawsHere, Pictures
 from flows.places import places_of
+from flows.report_desk import ReportDesk
 from flows.review_desk import ReviewDesk
 from flows.settings import Settings
 from flows.wiring import make_profiles
@@ -35,4 +36,18 @@ def make_review_desk(settings: Settings, database: Database) -> ReviewDesk:
         profiles=make_profiles(settings),
         pictures=MessagePictures(file=pictures.file, url=settings.http_url),
         clock=functools.partial(datetime.now, settings.time_zone),
+    )
+
+
+def make_report_desk(settings: Settings, database: Database) -> ReportDesk:
+    """What makes and keeps reports for people; its folder is made where it is missing."""
+    places = places_of(settings)
+    places.reports.mkdir(mode=0o750, parents=True, exist_ok=True)
+    return ReportDesk(
+        database=database,
+        store=places.store,
+        folder=places.reports,
+        laboratory=settings.site.name,
+        zone=settings.time_zone,
+        pixel_aspect=settings.folder.pixel_aspect,
     )

@@ -51,6 +51,7 @@ CSV_COLUMNS: tuple[str, ...] = (
     *("file", "cell", "class", "score", "red_cell_score", "x", "y", "width", "height", "border"),
     *(column for column, _, _ in _MEASURES),
     "overlaps",
+    "machine_class",
 )
 
 
@@ -138,7 +139,7 @@ def cells_csv(records: Sequence[FieldRecord]) -> str:
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(CSV_COLUMNS)
     for record in records:
-        for number, (cell, stored) in enumerate(_stored_cells(record), start=1):
+        for number, (cell, stored) in enumerate(stored_cells(record), start=1):
             height, width = stored.mask.shape
             writer.writerow(
                 [
@@ -146,6 +147,7 @@ def cells_csv(records: Sequence[FieldRecord]) -> str:
                     *(stored.x, stored.y, width, height, _flag(cell.touches_border)),
                     *_measure_columns(cell.measures, record.um_per_pixel),
                     _flag(cell.overlaps),
+                    (cell.machine_class or cell.cell_class).value,
                 ]
             )
     return text.getvalue()
@@ -154,7 +156,8 @@ def cells_csv(records: Sequence[FieldRecord]) -> str:
 def coco_document(records: Sequence[FieldRecord]) -> dict[str, Any]:
     """Build the content of ``coco.json``: COCO instances with compressed RLE masks in stored coordinates.
 
-    Each annotation carries ``score``, ``red_cell_score`` and ``border`` beside COCO's own keys. Files that could not
+    Each annotation carries ``score``, ``red_cell_score``, ``border`` and the model's own ``machine_category_id`` (another than
+    ``category_id`` where a person gave the cell another class) beside COCO's own keys. Files that could not
     be read are left out, for an image of unknown size is none to COCO.
     """
     images: list[dict[str, Any]] = []
@@ -163,7 +166,7 @@ def coco_document(records: Sequence[FieldRecord]) -> dict[str, Any]:
     for image_id, record in enumerate(readable, start=1):
         height, width = int(record.stored_height or 0), int(record.stored_width or 0)
         images.append({"id": image_id, "file_name": record.file, "width": width, "height": height})
-        for cell, stored in _stored_cells(record):
+        for cell, stored in stored_cells(record):
             annotations.append(
                 {
                     "id": len(annotations) + 1,
@@ -176,6 +179,7 @@ def coco_document(records: Sequence[FieldRecord]) -> dict[str, Any]:
                     "score": round(cell.score, 4),
                     "red_cell_score": round(cell.red_cell_score, 4),
                     "border": cell.touches_border,
+                    "machine_category_id": COCO_CATEGORIES[cell.machine_class or cell.cell_class],
                 }
             )
     return {
@@ -265,7 +269,8 @@ def _field_summary(record: FieldRecord) -> dict[str, Any]:
     }
 
 
-def _stored_cells(record: FieldRecord) -> Iterator[tuple[Cell, StoredMask]]:
+def stored_cells(record: FieldRecord) -> Iterator[tuple[Cell, StoredMask]]:
+    """Each cell of a field with its pixels in the stored image; none where the field has no findings."""
     findings = record.findings
     if findings is None or record.stored_width is None or record.stored_height is None:
         return

@@ -13,6 +13,7 @@ from flows.cli import (
     card,
     case,
     case_acts,
+    case_export,
     crossval,
     dataset,
     dataset_import,
@@ -61,6 +62,7 @@ dataset.app.command("synthesize")(dataset_import.synthesize)
 dataset.app.add_typer(review.app, name="review")
 app.add_typer(dataset.app, name="dataset")
 case_acts.add_to(case.app)
+case.app.command("export")(case_export.export_case)
 app.add_typer(case.app, name="case")
 app.add_typer(message.app, name="message")
 app.add_typer(order.app, name="order")

@@ -103,9 +103,9 @@ def reanalyze_case(
     from flows.reanalysis import reanalyse
     from sphero_core.bundle import resolve_bundle
 
-    with _refusals():
-        settings, database = _settings(), open_database()
-        case_id, actor = _case_id(database, case), _actor(settings, by)
+    with refusals():
+        settings, database = loaded_settings(), open_database()
+        case_id, actor = case_id_of(database, case), actor_named(settings, by)
         with shown("fields", None) as bar:
             done = reanalyse(
                 database,
@@ -127,14 +127,14 @@ def reanalyze_case(
 def _at_desk(case: str, by: str) -> Iterator[tuple[ReviewDesk, str, Actor]]:
     from flows.review_wiring import make_review_desk
 
-    with _refusals():
-        settings, database = _settings(), open_database()
-        actor = _actor(settings, by)
-        yield make_review_desk(settings, database), _case_id(database, case), actor
+    with refusals():
+        settings, database = loaded_settings(), open_database()
+        actor = actor_named(settings, by)
+        yield make_review_desk(settings, database), case_id_of(database, case), actor
 
 
 @contextmanager
-def _refusals() -> Iterator[None]:
+def refusals() -> Iterator[None]:
     """Tell in one line why something cannot be done."""
     from db.errors import CaseChanged, CaseNotReady, IllegalMove, NotFound
     from flows.errors import PersonUnknown, ReviewRefused
@@ -145,19 +145,22 @@ def _refusals() -> Iterator[None]:
         fail(error)
 
 
-def _settings() -> Settings:
+def loaded_settings() -> Settings:
+    """The settings of this installation."""
     from flows.config import load_settings
 
     return load_settings()
 
 
-def _actor(settings: Settings, by: str) -> Actor:
+def actor_named(settings: Settings, by: str) -> Actor:
+    """The person with this login; by default the one who runs the command."""
     from flows.people import actor_of
 
     return actor_of(settings.review, by)
 
 
-def _case_id(database: Database, case: str) -> str:
+def case_id_of(database: Database, case: str) -> str:
+    """The id of a case, by that or by its accession number; ends where there is none."""
     from db.errors import NotFound
 
     with database.reading() as work:

@@ -1,0 +1,300 @@
+"""The report for people of one version of a result: gathered from what is recorded, laid out, kept by an opaque name with its hash.
+
+A version's files are made once and stand. They can be made as long as nothing changed since the version; what was made before is given
+as it is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from datetime import tzinfo
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from db.context import canonical_json
+from db.release_moves import Act
+from db.review_views import ReportFile
+from db.session import Database
+from db.states import ReportStatus
+from db.views import FieldResult, Identity, ReportView
+from flows.analyse import image_task
+from flows.errors import ReviewRefused
+from flows.message_pictures import most_telling
+from flows.outcome import Material, outcome_of, read_material
+from flows.report_pdf import report_pdf
+from integrations.folder.durable import write_durably
+from sphero_core.errors import ImageError
+from sphero_core.grading import SCHEMES
+from sphero_core.image import read_image
+from sphero_core.render import draw_overlay
+from sphero_core.report.content import ReportContent, ShownPicture, VersionLine, finding_line
+from sphero_core.report.html import report_html
+from sphero_core.types import Cell, CellClass, FieldImage
+
+MOST_CELLS = 16
+MOST_FIELDS = 6
+CROP_PX = 144
+AROUND = 1.9  # side of a crop in cell diameters
+OVERLAY_PX = 900
+STATUS = {
+    ReportStatus.PRELIMINARY: "Preliminary",
+    ReportStatus.FINAL: "Final",
+    ReportStatus.CORRECTED: "Corrected",
+    ReportStatus.NOT_OBTAINED: "No result",
+    ReportStatus.WRONG_PATIENT: "Withdrawn: wrong patient",
+}
+KINDS = ("html", "pdf")
+
+
+class ReportDesk:
+    """Makes and keeps reports for people.
+
+    Parameters
+    ----------
+    database : Database
+    store, folder : Path
+        Where images are, and where reports are kept.
+    laboratory : str
+        Name of the site.
+    zone : tzinfo
+        The site's time zone.
+    pixel_aspect : float
+        Where a case names none.
+    """
+
+    def __init__(
+        self, *, database: Database, store: Path, folder: Path, laboratory: str, zone: tzinfo, pixel_aspect: float
+    ) -> None:
+        self._database = database
+        self._store = store
+        self._folder = folder
+        self._laboratory = laboratory
+        self._zone = zone
+        self._pixel_aspect = pixel_aspect
+
+    def files(self, case_id: str, actor: str, revision: int | None = None) -> dict[str, bytes]:
+        """The report of one version by kind (``html``, ``pdf``), made and kept where it was not yet.
+
+        Parameters
+        ----------
+        actor : str
+            Who asks, for the audit.
+        revision : int or None
+            The latest version by default.
+
+        Raises
+        ------
+        ReviewRefused
+            There is no such version, its report can no longer be made, or what is kept is damaged.
+        NotFound, StoreError, DatabaseError
+        """
+        with self._database.reading() as work:
+            case = work.cases.get(case_id)
+            reports = work.reports.of_case(case_id)
+            report = reports[-1] if reports and revision is None else _version(reports, revision)
+            if report is None:
+                raise ReviewRefused("there is no such version of a result; `sphero case show` lists them")
+            kept = {file.kind: file for file in work.reviews.files_of(report.report_id)}
+            if set(kept) >= set(KINDS):
+                return {kind: self._read(kept[kind]) for kind in KINDS}
+            identity, material = work.identities.get(case_id), read_material(work, case)
+        if report.not_obtained is None and canonical_json(outcome_of(material).body) != report.body:
+            raise ReviewRefused(
+                f"the case changed since version {report.revision}, of which no report was made; sign, and take the new one's"
+            )
+        content = self._content(report, reports, identity, material)
+        made = report.created_at.astimezone(self._zone)
+        fresh = {"html": report_html(content).encode(), "pdf": report_pdf(content, made)}
+        for kind, data in fresh.items():
+            self._keep(report, kind, data, actor)
+        with self._database.reading() as work:
+            return {file.kind: self._read(file) for file in work.reviews.files_of(report.report_id)}
+
+    def _keep(self, report: ReportView, kind: str, data: bytes, actor: str) -> None:
+        digest = hashlib.sha256(data).hexdigest()
+        name = f"{digest}.{kind}"
+        write_durably(self._folder / name, data)
+        with self._database.transaction(actor) as work:
+            work.reviews.add_file(report.report_id, kind, sha256=digest, size_bytes=len(data), stored_name=name)
+
+    def _read(self, file: ReportFile) -> bytes:
+        try:
+            data = (self._folder / file.stored_name).read_bytes()
+        except OSError:
+            raise ReviewRefused(f"the report is recorded, but its file {file.stored_name} cannot be read") from None
+        if hashlib.sha256(data).hexdigest() != file.sha256:
+            raise ReviewRefused(f"the report's file {file.stored_name} is not what was made: it was changed or damaged")
+        return data
+
+    # ---------------------------------------------------------------------------------------------------------- content
+    def _content(
+        self, report: ReportView, reports: Sequence[ReportView], identity: Identity, material: Material
+    ) -> ReportContent:
+        counts = report.counts if report.not_obtained is None else None
+        shown = Shown(self._store, material, self._pixel_aspect) if counts is not None else None
+        signed = report.act is not None and report.act.act is Act.SIGN
+        grading, change = report.counts.grading, report.act.grade if report.act else None
+        scheme = SCHEMES.get(grading.scheme) if grading else None
+        certain, doubtful, overlays = shown.pictures() if shown else ((), (), ())
+        counted = sum(result.findings.quality.accepted for result in material.fields)
+        return ReportContent(
+            laboratory=self._laboratory or "Laboratory",
+            status=STATUS[report.status],
+            verified=signed,
+            version=str(report.revision),
+            made=self._time(report),
+            identifiers=_identifiers(identity, self._zone),
+            counts=counts,
+            grade=grade_of(report),
+            grade_note=f"The grade was changed from {change.machine_grade} to {change.grade}: {change.reason}"
+            if change
+            else "",
+            cut_offs=scheme.cut_offs if scheme else (),
+            reviewer=report.act.actor.shown if report.act else "",
+            comment=report.act.comment if report.act and report.act.act is not Act.REJECT else "",
+            not_obtained=report.not_obtained or "",
+            certain=certain,
+            doubtful=doubtful,
+            overlays=overlays,
+            omitted_overlays=max(0, counted - len(overlays)) if counts is not None else 0,
+            quality=_quality(material),
+            model=_model(report),
+            versions=tuple(self._line(each) for each in reports if each.revision <= report.revision),
+        )
+
+    def _line(self, report: ReportView) -> VersionLine:
+        by = report.act.actor.shown if report.act else "Software"
+        found = finding_line(report.counts, grade_of(report)) if report.not_obtained is None else "No result"
+        return VersionLine(str(report.revision), STATUS[report.status], self._time(report), by, found)
+
+    def _time(self, report: ReportView) -> str:
+        return report.created_at.astimezone(self._zone).strftime("%Y-%m-%d %H:%M %Z")
+
+
+class Shown:
+    """The pictures of a report, cut from the fields; a field that cannot be read any more is left out."""
+
+    def __init__(self, store: Path, material: Material, pixel_aspect: float) -> None:
+        self._store = store
+        self._material = material
+        self._pixel_aspect = pixel_aspect
+        self._images: dict[str, FieldImage | None] = {}
+
+    def pictures(self) -> tuple[tuple[ShownPicture, ...], tuple[ShownPicture, ...], tuple[ShownPicture, ...]]:
+        """The surest spherocytes, the least sure red cells, and the fields with the most spherocytes."""
+        counted = [result for result in self._material.fields if result.findings.quality.accepted]
+        red = [
+            (result, number, cell)
+            for result in counted
+            for number, cell in enumerate(result.findings.cells, start=1)
+            if cell.cell_class.is_red_cell and not cell.touches_border
+        ]
+        sure = sorted(red, key=lambda each: -spherocyte_score(each[2]))
+        surest = [each for each in sure if each[2].cell_class is CellClass.SPHEROCYTE][:MOST_CELLS]
+        unsure = sorted(red, key=lambda each: abs(spherocyte_score(each[2]) - 0.5))[:MOST_CELLS]
+        return (
+            tuple(shown for each in surest if (shown := self._cell(*each)) is not None),
+            tuple(shown for each in unsure if (shown := self._cell(*each)) is not None),
+            tuple(shown for each in most_telling(counted, MOST_FIELDS) if (shown := self._field(each)) is not None),
+        )
+
+    def _cell(self, result: FieldResult, number: int, cell: Cell) -> ShownPicture | None:
+        image = self._image(result)
+        if image is None:
+            return None
+        side = max(8, round(AROUND * max(cell.box[2:])))
+        x, y = cell.x + cell.mask.shape[1] // 2 - side // 2, cell.y + cell.mask.shape[0] // 2 - side // 2
+        padded = cv2.copyMakeBorder(image.pixels, side, side, side, side, cv2.BORDER_REPLICATE)
+        crop = padded[y + side : y + 2 * side, x + side : x + 2 * side]
+        caption = f"{spherocyte_score(cell):.2f} {'sph.' if cell.cell_class is CellClass.SPHEROCYTE else 'other'}"
+        if cell.machine_class is not None:
+            caption += ", by a person"
+        crop = cv2.resize(crop, (CROP_PX, CROP_PX), interpolation=cv2.INTER_AREA if side > CROP_PX else cv2.INTER_CUBIC)
+        return ShownPicture(_jpeg(crop), f"{result.field.number}.{number}", caption)
+
+    def _field(self, result: FieldResult) -> ShownPicture | None:
+        image = self._image(result)
+        if image is None:
+            return None
+        drawn = draw_overlay(image, result.findings, longest_side=OVERLAY_PX, legend=False)
+        red = [cell for cell in result.findings.cells if cell.cell_class.is_red_cell and not cell.touches_border]
+        found = sum(cell.cell_class is CellClass.SPHEROCYTE for cell in red)
+        return ShownPicture(
+            _jpeg(drawn), f"Field {result.field.number}", f"{found} spherocytes of {len(red)} red cells"
+        )
+
+    def _image(self, result: FieldResult) -> FieldImage | None:
+        key = result.field.field_id
+        if key not in self._images:
+            task = image_task(self._store, self._material.case, result.field, self._pixel_aspect)
+            try:
+                self._images[key] = read_image(task.path, frame=task.frame, pixel_aspect=task.pixel_aspect)
+            except (ImageError, OSError):
+                self._images[key] = None
+        return self._images[key]
+
+
+def spherocyte_score(cell: Cell) -> float:
+    """The model's probability that a red cell is a spherocyte, whatever a person called it."""
+    called = cell.machine_class or cell.cell_class
+    return cell.score if called is CellClass.SPHEROCYTE else max(0.0, cell.red_cell_score - cell.score)
+
+
+def grade_of(report: ReportView) -> str:
+    """The grade that is reported: the person's, where one changed it."""
+    if report.act is not None and report.act.grade is not None:
+        return report.act.grade.grade
+    return report.counts.grading.grade if report.counts.grading else ""
+
+
+def _version(reports: Sequence[ReportView], revision: int | None) -> ReportView | None:
+    return next((report for report in reports if report.revision == revision), None)
+
+
+def _identifiers(identity: Identity, zone: tzinfo) -> tuple[tuple[str, str], ...]:
+    name = ", ".join(part for part in (identity.family, identity.given) if part)
+    patient = " ".join(part for part in (identity.patient_id, identity.patient_issuer) if part)
+    collected = identity.collected.astimezone(zone).strftime("%Y-%m-%d %H:%M %Z") if identity.collected else ""
+    rows = (
+        ("Patient", name or "name not known"),
+        ("Patient identifier", patient),
+        ("Born", identity.birth_date or ""),
+        ("Sex", identity.sex or ""),
+        ("Accession number", identity.accession),
+        ("Order", identity.placer_order or ""),
+        ("Collected", collected),
+        ("Specimen", "Blood smear"),
+    )
+    return tuple(row for row in rows if row[1])
+
+
+def _quality(material: Material) -> tuple[str, ...]:
+    lines = [
+        f"Field {result.field.number} is not counted: {'; '.join(result.findings.quality.reasons)}"
+        for result in material.fields
+        if not result.findings.quality.accepted
+    ]
+    lines += [f"Field {field.number} could not be analysed: {field.reason}" for field in material.refused]
+    lines += [f"A file was refused: {file.reason}" for file in material.files]
+    return tuple(lines)
+
+
+def _model(report: ReportView) -> tuple[tuple[str, str], ...]:
+    rows = [("Program", f"Spheroflow {version('spheroflow')}"), ("Method", "Mask R-CNN segmentation of red cells")]
+    if report.bundle is not None:
+        rows.append(("Model bundle", f"{report.bundle.name} {report.bundle.version}"))
+        rows.append(("SHA-256", report.bundle.sha256))
+    return tuple(rows)
+
+
+def _jpeg(pixels: NDArray[Any]) -> bytes:
+    done, encoded = cv2.imencode(".jpg", np.ascontiguousarray(pixels[:, :, ::-1]), [cv2.IMWRITE_JPEG_QUALITY, 88])
+    if not done:
+        raise ReviewRefused("a picture of the report cannot be encoded")
+    return encoded.tobytes()

@@ -1,0 +1,122 @@
+"""Cases from a folder of images to signed and corrected results at python-hl7's server, with the shipped model.
+
+    python -m tests.signed_cases --out FOLDER [--images NAME=FOLDER ...] [--pixel-aspect A] [--fields N]
+
+Without `--images` it draws one case without spherocytes and one with them. For each it prints what the LIS has received, and writes the report
+for people beside. Images are copied, never changed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import hl7
+
+from tests.running import ROOT, RunningService, ThirdPartyLis, manifest
+from tests.support import free_port
+
+SETTINGS: Mapping[str, str] = {
+    "SPHERO_REVIEW__AUTHORITY": "HOSP",
+    "SPHERO_REVIEW__PERSON": json.dumps(
+        [{"login": "apruefer", "identifier": "4711", "family": "Pruefer", "given": "Anna"}]
+    ),
+}
+PATIENCE_SECONDS = 1800.0
+PICTURES = (".jpg", ".jpeg", ".png", ".tif", ".tiff")
+
+
+def sphero(service: RunningService, *words: str) -> str:
+    """Run a command as a person would, beside the service; gives what it printed."""
+    command = [sys.executable, "-c", "from flows.cli import main; main()", *words]
+    environment = {
+        **os.environ,
+        **SETTINGS,
+        "SPHERO_CONFIG": str(service.folder / "sphero.toml"),
+        "PYTHONPATH": str(ROOT),
+    }
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def drawn(folder: Path) -> dict[str, Path]:
+    """A normal smear and one with spherocytes."""
+    from sphero_core.synthetic import SmearStyle
+    from sphero_core.synthetic_case import write_synthetic_case
+
+    styles = {
+        "normal": SmearStyle(width=1280, height=960, red_cells=130, spherocyte_share=0.0),
+        "spherocytes": SmearStyle(width=1280, height=960, red_cells=130, spherocyte_share=0.2),
+    }
+    for seed, (name, style) in enumerate(styles.items()):
+        write_synthetic_case(folder / name, seed, 8, style=style)
+    return {name: folder / name for name in styles}
+
+
+def sign_and_correct(
+    service: RunningService, lis: ThirdPartyLis, name: str, images: Path, fields: int, aspect: float
+) -> None:
+    """One case: reported, signed, a cell relabelled, signed again."""
+    files = [path for path in sorted(images.iterdir()) if path.suffix.lower() in PICTURES][:fields]
+    before, started = service.delivered(), time.monotonic()
+    contents = {f"field-{number:03d}{path.suffix.lower()}": path.read_bytes() for number, path in enumerate(files, 1)}
+    service.drop(name, contents, manifest(f"P-{name}", len(files), pixel_aspect=aspect))
+    service.wait_delivered(before + 1, PATIENCE_SECONDS)
+    reported = time.monotonic() - started
+    sphero(service, "case", "sign", name, "--by", "apruefer", "--comment", "Seen with the smear.")
+    service.wait_delivered(before + 2)
+    out = service.folder / f"report-{name}"
+    sphero(service, "case", "export", name, "--out", str(out))
+    lines = [line.split(",") for line in (out / "cells.csv").read_text().splitlines()]
+    number, kind = lines[0].index("cell"), lines[0].index("class")
+    first = next(line for line in lines[1:] if line[kind] in ("RBC", "Spherocyte"))
+    other = "Spherocyte" if first[kind] == "RBC" else "RBC"
+    sphero(service, "case", "relabel", name, f"1.{first[number]}", other)
+    sphero(service, "case", "sign", name, "--by", "apruefer")
+    service.wait_delivered(before + 3)
+    messages = [hl7.parse(body.decode()) for body in lis.received[before:]]
+    print(f"\n{name}: {len(files)} fields, preliminary after {reported:.0f} s; report in {out}")
+    for message in messages:
+        print("  " + _line(message))
+    assert [str(message.segment("OBR")[25]) for message in messages] == ["P", "F", "C"]
+
+
+def _line(message: Any) -> str:
+    found = {str(row[3]).split("^")[0]: str(row[5]) for row in message.segments("OBX")}
+    request = message.segment("OBR")
+    signed = str(request[32]) if len(request) > 32 else ""
+    grade = found.get("802-9", "").split("^")
+    return f"{request[25]}  {found['6742-1']}  grade {grade[3] if len(grade) > 3 else '-'}  {signed or 'nobody'}"
+
+
+def main() -> None:
+    """Run the cases one after the other."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--images", action="append", default=[], metavar="NAME=FOLDER")
+    parser.add_argument("--fields", type=int, default=8)
+    parser.add_argument("--pixel-aspect", type=float, default=1.0)
+    asked = parser.parse_args()
+    asked.out.mkdir(parents=True, exist_ok=True)
+    cases = {name: Path(folder) for name, _, folder in (each.partition("=") for each in asked.images)}
+    cases = cases or drawn(asked.out / "drawn")
+    with (
+        ThirdPartyLis(free_port()) as lis,
+        RunningService(asked.out, lis.port, field_seconds=None, more=SETTINGS) as service,
+    ):
+        service.start()
+        for name, folder in cases.items():
+            sign_and_correct(service, lis, name, folder, asked.fields, asked.pixel_aspect)
+        service.stop()
+
+
+if __name__ == "__main__":
+    main()
