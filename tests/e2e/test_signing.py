@@ -8,9 +8,11 @@ from typing import Any
 
 import hl7
 import pytest
+from typer.testing import CliRunner
 
+from flows.cli.app import app
 from tests.running import RunningService, ThirdPartyLis, case_files, manifest
-from tests.signed_cases import SETTINGS, sphero
+from tests.signed_cases import SETTINGS
 from tests.support import free_port
 
 CANARY = "CanaryFamily"
@@ -27,6 +29,13 @@ def service(tmp_path_factory: pytest.TempPathFactory, lis: ThirdPartyLis) -> Ite
     with RunningService(tmp_path_factory.mktemp("signing"), lis.port, more=SETTINGS) as running:
         running.start()
         yield running
+
+
+def sphero(service: RunningService, *words: str) -> str:
+    """Run a command in this process, which has everything loaded; gives what it printed."""
+    done = CliRunner().invoke(app, words, env={**SETTINGS, "SPHERO_CONFIG": str(service.folder / "sphero.toml")})
+    assert done.exit_code == 0, done.output
+    return done.stdout
 
 
 def column(message: Any, segment: str, field: int) -> list[str]:
@@ -82,5 +91,5 @@ def test_a_rejected_case_is_told_and_audited(service: RunningService, lis: Third
     message = hl7.parse(lis.received[-1].decode())
     assert column(message, "OBR", 25) == ["X"]
     assert any("too thick" in note for note in column(message, "NTE", 3))
-    acts = json.loads(sphero(service, "audit", "list", "--json"))
-    assert {"ben", "apruefer"} <= {event["actor"] for event in acts}
+    actors = service.read(lambda work: {event.actor for event in work.audit.list()})
+    assert {"ben", "apruefer"} <= actors
