@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import sqlite3
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -48,6 +51,8 @@ class Site:
     def __post_init__(self) -> None:
         incoming, store = self.root / "incoming", self.root / "store"
         incoming.mkdir()
+        if not self.url:
+            (self.root / "sphero.db").write_bytes(_migrated())
         self.database = Database(self.url or f"sqlite:///{self.root / 'sphero.db'}", lambda: self.now)
         self.database.upgrade()
         staging = Staging(
@@ -103,6 +108,19 @@ class Site:
             case_id = work.identities.find(accession)
             assert case_id is not None
             return work.cases.get(case_id)
+
+
+@functools.cache
+def _migrated() -> bytes:
+    """An empty SQLite database with all tables: migrating takes longer than most tests."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "empty.db"
+        with Database(f"sqlite:///{path}") as database:
+            database.upgrade()
+        with sqlite3.connect(path) as connection:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        connection.close()
+        return path.read_bytes()
 
 
 def _page_info(path: Path, page: int) -> ImageInfo:

@@ -1,7 +1,7 @@
 """DICOM files read in a child process with limits on memory, processor time and wall time.
 
 The child is kept warm and begun anew when it died, was killed, or has read `_FILES_A_CHILD` files; one whose memory ran
-out is not asked again. A file that ended it is tried once more by a new child, since something else may have ended it;
+out ends by itself. A file that ended it is tried once more by a new child, since something else may have ended it;
 the second time it is refused. What the child answers is checked like anything that comes from outside.
 """
 
@@ -146,9 +146,6 @@ class Sandbox:
             child.send(request)
             answers = child.answers(self._clock, self._limits.step_seconds)
             answered = _follow(answers, with_frames="prefix" in request)
-        except ImageTooLarge:
-            self._end()  # memory may be what it had not enough of
-            raise
         except (ImageError, StoreError):
             self._count(child)
             raise

@@ -56,7 +56,8 @@ def main() -> int:
     set_limits()
     say({"ready": os.getpid()})
     for line in sys.stdin.buffer:
-        answer(json.loads(line), say)
+        if not answer(json.loads(line), say):
+            break
     return 0
 
 
@@ -75,24 +76,25 @@ def set_limits() -> None:
         resource.setrlimit(limit, (value, value))
 
 
-def answer(request: dict[str, Any], say: Say) -> None:
-    """Answer one request; never raises for what is in a file."""
+def answer(request: dict[str, Any], say: Say) -> bool:
+    """Answer one request; False where this process must not go on. Never raises for what is in a file."""
     resource.setrlimit(resource.RLIMIT_CPU, (_cpu_used() + int(request["cpu_seconds"]), resource.RLIM_INFINITY))
     try:
         data = _read(Path(request["path"]), DEFAULT_LIMITS)
         prefix = request.get("prefix")
-        read(data, say, None if prefix is None else lambda number, pixels: _write(f"{prefix}.{number}", pixels))
+        return read(data, say, None if prefix is None else lambda number, pixels: _write(f"{prefix}.{number}", pixels))
     except _OutputFailed as failed:
         say({"failed": failed.args[0]})
+    return True
 
 
-def read(data: bytes, say: Say, write: Callable[[int, NDArray[np.uint8]], None] | None) -> None:
-    """Read one file; `write` takes its frames, None: the header suffices."""
+def read(data: bytes, say: Say, write: Callable[[int, NDArray[np.uint8]], None] | None) -> bool:
+    """Read one file; `write` takes its frames, None: the header suffices. False where memory ran out."""
     try:
         instance = open_instance(data)
         say({"header": instance.header.to_json()})
         if write is None:
-            return
+            return True
         number = -1
         for number, pixels in enumerate(instance.frames()):
             write(number, pixels)
@@ -105,8 +107,10 @@ def read(data: bytes, say: Say, write: Callable[[int, NDArray[np.uint8]], None] 
     except MemoryError:
         say({"refused": "ImageTooLarge", "why": "The DICOM object needs more memory to be read than it may have: "
              "export single fields of view."})  # fmt: skip
+        return False
     except Exception as error:  # noqa: BLE001  # the one edge: hostile files make libraries raise anything
         say({"refused": "DamagedImage", "why": _unreadable(error)})
+    return True
 
 
 class _OutputFailed(Exception):

@@ -8,9 +8,11 @@ from itertools import pairwise
 
 import hl7
 import httpx
+import numpy as np
 import pytest
 
 from db.states import CaseState, FieldState, HoldReason
+from tests.dicom_encodings import JPEG_LS, compressed, smear, written
 from tests.running import (
     PATIENCE_SECONDS,
     STABLE_SECONDS,
@@ -225,6 +227,27 @@ def test_no_personal_data_leaves_the_tables_meant_for_it(service: RunningService
     assert named == []
     identity = service.read(lambda work: work.identities.get(service.id_of("CanaryAccession")))
     assert identity.family == "CanaryFamily"
+
+
+def test_dicom_in_the_folder_is_delivered_and_its_names_stay_where_they_belong(
+    service: RunningService, lis: ThirdPartyLis
+) -> None:
+    before = service.delivered()
+    named = {"AccessionNumber": "DicomAccession", "PatientID": "DicomPatient", "PatientName": "DicomFamily^Given"}
+    both = np.stack([smear(seed=41), smear(seed=42)])
+    service.drop("DicomAccession", {"DicomFile": written(compressed(both, JPEG_LS, **named))})
+    service.wait_delivered(before + 1)
+    assert "DicomAccession" in lis.accessions()
+    case_id = service.id_of("DicomAccession")
+    Prefect(service.prefect_port).ended_run_of(case_id)
+    fields = service.read(lambda work: work.fields.of_case(case_id))
+    assert [field.state for field in fields] == [FieldState.ANALYSED] * 2
+    assert service.read(lambda work: work.identities.get(case_id)).family == "DicomFamily"
+    contents = contents_below([service.data / place for place in ("prefect", "logs", "quarantine", "pictures")])
+    contents[service.output] = service.output.read_bytes()
+    canaries = [b"DicomAccession", b"DicomPatient", b"DicomFamily", b"DicomFile"]
+    assert [(path.name, canary) for path, content in contents.items() for canary in canaries if canary in content] == []
+    assert [path for path in (service.data / "store").rglob("*") if "Dicom" in path.name] == []
 
 
 def test_a_stop_is_quick_and_leaves_nothing_running(service: RunningService) -> None:
