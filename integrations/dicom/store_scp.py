@@ -164,8 +164,10 @@ class StoreScp:
             self._server.shutdown()
         open_still = self._server.active_associations
         for association in open_still:
-            with suppress(OSError, AttributeError):  # it may be ending by itself
-                socket.socket.shutdown(association.dul.socket.socket, socket.SHUT_RD)
+            connection = getattr(association.dul.socket, "socket", None)
+            if connection is not None:
+                with suppress(OSError):  # it may be ending by itself
+                    socket.socket.shutdown(connection, socket.SHUT_RD)
         deadline = threading.Event()
         timer = threading.Timer(seconds, deadline.set)
         timer.start()
