@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -68,6 +69,7 @@ def sign_case(
         print(f"version {report.revision} is signed already, and nothing changed since")
         return
     _told(report)
+    _make_report(report, actor)
 
 
 def reject_case(
@@ -168,6 +170,19 @@ def case_id_of(database: Database, case: str) -> str:
             return work.cases.get(work.identities.find(case) or case).case_id
         except NotFound:
             fail("there is no such case; `sphero case list` shows them all")
+
+
+def _make_report(report: ReportView, actor: Actor) -> None:
+    """Make the report for people while the case is as it was signed; the signature stands whatever becomes of it."""
+    from db.errors import DatabaseError
+    from flows.errors import ReviewRefused
+    from flows.review_wiring import make_report_desk
+
+    try:
+        make_report_desk(loaded_settings(), open_database()).files(report.case_id, actor.login, report.revision)
+    except (DatabaseError, OSError, ReviewRefused) as error:
+        reason = error if isinstance(error, ReviewRefused) else type(error).__name__
+        print(f"sphero: the result is signed, but its report for people could not be made: {reason}", file=sys.stderr)
 
 
 def _told(report: ReportView) -> None:
