@@ -76,16 +76,17 @@ def sign_and_correct(
     out = service.folder / f"report-{name}"
     sphero(service, "case", "export", name, "--out", str(out))
     lines = [line.split(",") for line in (out / "cells.csv").read_text().splitlines()]
-    number, kind = lines[0].index("cell"), lines[0].index("class")
-    first = next(line for line in lines[1:] if line[kind] in ("RBC", "Spherocyte"))
+    number, kind, border = (lines[0].index(name) for name in ("cell", "class", "border"))
+    # Cells at the border do not count: another class for one of them would change nothing that is told.
+    first = next(line for line in lines[1:] if line[kind] in ("RBC", "Spherocyte") and line[border] == "false")
     other = "Spherocyte" if first[kind] == "RBC" else "RBC"
     sphero(service, "case", "relabel", name, f"1.{first[number]}", other)
     sphero(service, "case", "sign", name, "--by", "apruefer")
     service.wait_delivered(before + 3)
     messages = [hl7.parse(body.decode()) for body in lis.received[before:]]
-    print(f"\n{name}: {len(files)} fields, preliminary after {reported:.0f} s; report in {out}")
+    print(f"\n{name}: {len(files)} fields, preliminary after {reported:.0f} s; report in {out}", flush=True)
     for message in messages:
-        print("  " + _line(message))
+        print("  " + _line(message), flush=True)
     assert [str(message.segment("OBR")[25]) for message in messages] == ["P", "F", "C"]
 
 
