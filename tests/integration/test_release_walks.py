@@ -17,7 +17,7 @@ from db.states import CaseState, HoldReason, ReportStatus
 from flows.errors import ReviewRefused
 from flows.release import ReleasePolicy
 from integrations.hl7.profile import Profile
-from sphero_core.types import CellClass
+from sphero_core.types import CellClass, FieldFindings
 from tests.database_examples import ManualClock
 from tests.laboratory import BLURRED, GOOD, Laboratory
 from tests.running import ThirdPartyLis
@@ -42,7 +42,8 @@ class Walk:
     def arrive(self) -> None:
         """A field comes, and the service does what it does."""
         self.fields += 1
-        outcome = self.random.choice([GOOD, GOOD, BLURRED, "the file is damaged"])
+        outcomes: list[FieldFindings | str] = [GOOD, GOOD, BLURRED, "the file is damaged"]
+        outcome = self.random.choice(outcomes)
         with self.laboratory.database.reading() as work:
             if self.case_id and work.cases.get(self.case_id).state in (CaseState.REJECTED, CaseState.HELD):
                 return
