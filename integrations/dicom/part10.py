@@ -154,6 +154,7 @@ class InstanceStore:
         self._owner = owner
         self._checkpoint = checkpoint
         self._numbers = itertools.count()
+        self._durable: set[str] = set()
 
     def prepare(self) -> int:
         """Make the folders and remove what a killed process of the same owner left; gives the number of removed files.
@@ -168,9 +169,11 @@ class InstanceStore:
             leftovers = list(partials.glob(f"{self._owner}-*"))
             for leftover in leftovers:
                 leftover.unlink(missing_ok=True)
-            for number in range(256):  # once and for all: each would cost an instance two more waits for the disk
-                (self._store / f"{number:02x}").mkdir(exist_ok=True)
+            names = [f"{number:02x}" for number in range(256)]
+            for name in names:  # once and for all: each would cost an instance two more waits for the disk
+                (self._store / name).mkdir(exist_ok=True)
             sync_folder(self._store)
+            self._durable.update(names)
         return len(leftovers)
 
     def keep(self, instance: EncodedInstance) -> StoredInstance:
@@ -189,6 +192,7 @@ class InstanceStore:
         folder = self._store / sha256[:2]
         name = f"{sha256[:2]}/{sha256}.dcm"
         with store_errors(), self._partial(parts) as partial:
+            self._make_durable(folder)
             partial.replace(self._store / name)
             self._checkpoint("renamed")
             sync_folder(folder)
@@ -214,6 +218,13 @@ class InstanceStore:
             yield path
         finally:
             path.unlink(missing_ok=True)
+
+    def _make_durable(self, folder: Path) -> None:
+        """Make a folder of the store that may not have been prepared by us; several threads may do the same."""
+        if folder.name not in self._durable:
+            folder.mkdir(exist_ok=True)
+            sync_folder(self._store)  # also after a restart: the former process may have died before its fsync
+            self._durable.add(folder.name)
 
 
 def _even(value: bytes, padding: bytes) -> bytes:

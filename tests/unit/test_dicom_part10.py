@@ -116,6 +116,11 @@ def test_a_step_that_fails_leaves_no_partial_copy(tmp_path: Path, step: str) -> 
     assert (tmp_path / InstanceStore(tmp_path, "test").keep(INSTANCE).stored_name).read_bytes() == WHOLE
 
 
+def test_a_store_that_another_process_prepared_is_enough(tmp_path: Path) -> None:
+    (tmp_path / ".partial").mkdir()
+    assert (tmp_path / InstanceStore(tmp_path, "test").keep(INSTANCE).stored_name).read_bytes() == WHOLE
+
+
 def test_only_what_the_owner_left_is_removed(tmp_path: Path) -> None:
     store = InstanceStore(tmp_path, "receiver")
     store.prepare()
