@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import errno
-import ipaddress
 import shutil
 import socket
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -16,6 +15,8 @@ from db.context import utc_now
 from db.errors import DatabaseError
 from db.session import Database
 from db.upgrade import SchemaState
+from flows.dicom_checks import dicom_checks
+from flows.findings import Check, is_loopback
 from flows.log import tell
 from flows.prefect_server import answers
 from flows.setting_types import TlsListenerSection, TlsSection
@@ -33,26 +34,6 @@ ENOUGH_BYTES = 5 * 1024**3
 CONNECT_SECONDS = 5.0
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 EXPIRES_SOON = timedelta(days=30)
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One thing that was looked at.
-
-    Attributes
-    ----------
-    name : str
-    state : str
-        ``ok``, ``note`` (nothing wrong, but worth knowing) or ``fail``.
-    found : str
-    remedy : str
-        What to do; empty where nothing is.
-    """
-
-    name: str
-    state: str
-    found: str
-    remedy: str = ""
 
 
 def checks(settings: Settings) -> Iterator[Check]:
@@ -79,6 +60,7 @@ def checks(settings: Settings) -> Iterator[Check]:
     elif settings.hl7.require_order:
         found = "[hl7] require_order is set, but no orders come in: every case is held"
         yield Check("orders", "fail", found, "set [hl7.listener] enabled = true")
+    yield from dicom_checks(settings, checks_of_certificates)
 
 
 def _bundle(settings: Settings) -> Check:
@@ -190,17 +172,10 @@ def listener_check(listener: ListenerSettings) -> Check:
             return Check("orders", "ok", f"{where} is listened on")
         reason = error.strerror or type(error).__name__
         return Check("orders", "fail", f"{where} cannot be listened on ({reason})", "see [hl7.listener] host and port")
-    if not listener.allowed_addresses and not listener.tls and not _is_loopback(listener.host):
+    if not listener.allowed_addresses and not listener.tls and not is_loopback(listener.host):
         found = f"{where} takes orders from every address, in the clear"
         return Check("orders", "note", found, "set [hl7.listener] allowed_addresses, or tls with ca_file")
     return Check("orders", "note", f"{where} is free", "`sphero up` listens there")
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def checks_of_certificates(name: str, section: TlsSection) -> Iterator[Check]:

@@ -90,6 +90,16 @@ def make_web_service(peer: PeerSettings) -> WebService:
     )
 
 
+def make_web_store(peer: PeerSettings, *, page_size: int = 1, max_bytes: int = MIB) -> WebStore:
+    """A DICOMweb service that is asked what it has.
+
+    Raises
+    ------
+    SettingsError, TlsError
+    """
+    return WebStore(make_web_service(peer), page_size=page_size, max_bytes=max_bytes)
+
+
 def make_store(settings: StoreSettings, receiver: ReceiverSettings) -> Store:
     """A store that is asked for images.
 
@@ -99,7 +109,7 @@ def make_store(settings: StoreSettings, receiver: ReceiverSettings) -> Store:
     """
     most = settings.max_object_mib * MIB
     if settings.kind == "dicomweb":
-        return WebStore(make_web_service(settings), page_size=settings.page_size, max_bytes=most)
+        return make_web_store(settings, page_size=settings.page_size, max_bytes=most)
     move_to = receiver.ae_title if settings.retrieve == "c-move" else ""
     return DimseStore(make_entity(settings), syntaxes=tuple(SYNTAXES), move_to=move_to, max_bytes=most)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable
 from contextlib import closing
 from datetime import date, datetime, timedelta
@@ -62,6 +64,20 @@ class Site:
         with closing(make_store(self.settings, self.dicom.receiver)) as store:
             self.poller().poll(store, done)
         return done
+
+    def die_at(self, step: str, times: int) -> None:
+        """Kill this process when an instance comes to a step of being accepted for the so-many-th time."""
+        passed = 0
+
+        def checkpoint(reached: str) -> None:
+            nonlocal passed
+            passed += reached == step
+            if passed == times:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        self.desk = InstanceDesk(
+            self.database, InstanceStore(self.files, "fetch", checkpoint=checkpoint), checkpoint=checkpoint
+        )
 
     def pass_days(self, days: int) -> None:
         """Let time pass."""

@@ -18,6 +18,7 @@ from flows.cli import (
     dataset,
     dataset_import,
     demo,
+    dicom,
     doctor,
     evaluate,
     init,
@@ -67,6 +68,7 @@ app.add_typer(case.app, name="case")
 app.add_typer(message.app, name="message")
 app.add_typer(order.app, name="order")
 app.add_typer(audit.app, name="audit")
+app.add_typer(dicom.app, name="dicom")
 app.command("lis-simulator", epilog=lis_simulator.FAULTS)(lis_simulator.lis_simulator)
 
 

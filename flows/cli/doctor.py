@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING
 from flows.cli.output import AsJson, print_json
 
 if TYPE_CHECKING:
-    from flows.checks import Check
+    from flows.findings import Check
 
 
 def doctor(as_json: AsJson = False) -> None:
-    """Check settings, model bundle, disk, folders, database, Prefect and LIS; exit code 1 where something is wrong."""
-    from flows.checks import Check, checks
+    """Check settings, model bundle, disk, folders, database, Prefect, LIS and DICOM systems; exit code 1 where something is wrong."""
+    from flows.checks import checks
     from flows.config import load_settings
     from flows.errors import SettingsError
+    from flows.findings import Check
     from flows.log import tell
 
     try:

@@ -34,6 +34,7 @@ _REMEDIES = {
     OUT_OF_MATCHES: "it is out of resources",
     0xA801: "it does not know the AE title of our receiver: have it registered there with its address",
     0xA900: "it does not support this query",
+    0xC000: "it cannot do it; does it know our receiver's AE title, and reach it?",
     0x0122: "it does not support this service",
     0x0124: "it does not allow us this service: have it allowed there",
 }

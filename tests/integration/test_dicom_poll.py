@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -12,6 +14,7 @@ import pytest
 from pydicom import dcmread
 
 from db.session import Database
+from flows.dicom_receiver import DicomReceiver
 from integrations.dicom.part10 import split_file
 from integrations.errors import PeerRefused, PeerUnavailable, StoreFull
 from tests.dicom_objects import Kind, Specimen, write_study
@@ -168,3 +171,45 @@ def test_why_a_store_does_not_let_us_in_is_told(
     site = Site(tmp_path, database, {"store": [dimse_store(orthanc, **wrong)]})
     with pytest.raises(PeerUnavailable, match=told):
         site.poll()
+
+
+def test_images_are_moved_to_our_receiver(database: Database, tmp_path: Path) -> None:
+    ours = free_port()
+    with Orthanc([Modality("sphero", OUR_AE_TITLE, ours)]) as server:
+        files = write_study(tmp_path / "a", specimen=RECENT, objects=3)
+        server.put(*files)
+        receiver = {"enabled": True, "port": ours}
+        site = Site(tmp_path, database, {"store": [dimse_store(server, retrieve="c-move")], "receiver": receiver})
+        taking = DicomReceiver(site.dicom.receiver, database, site.files)
+        taking.start()
+        try:
+            assert site.poll().fetched == 3
+        finally:
+            taking.stop()
+        assert sorted(site.uids) == sorted(uids_of(files))
+        assert site.poll().studies == 0
+        server.put(*write_study(tmp_path / "b", specimen=RECENT, objects=4)[3:])
+        with pytest.raises(PeerRefused, match="0xC000: it cannot do it; does it know our receiver"):
+            site.poll()  # our receiver is away
+        with database.reading() as work:
+            assert work.cursors.failures("pacs")[0].attempts == 1
+
+
+@pytest.mark.parametrize("step", ["partial", "filed", "recorded"])
+def test_a_killed_poll_is_taken_up_without_gaps_and_doubles(
+    orthanc: Orthanc, database: Database, tmp_path: Path, step: str
+) -> None:
+    files = write_study(tmp_path / "a", specimen=RECENT, objects=4)
+    orthanc.put(*files)
+    site = Site(tmp_path, database, {"store": [web_store(orthanc)]})
+    child = os.fork()
+    if child == 0:  # the process that is killed at its second instance
+        database.close()
+        site.die_at(step, 2)
+        site.poll()
+        os._exit(0)
+    assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGKILL
+    assert len(site.uids) == (2 if step == "recorded" else 1)
+    site.poll()
+    assert sorted(site.uids) == sorted(uids_of(files))
+    assert len(list(site.files.rglob("*.dcm"))) == 4

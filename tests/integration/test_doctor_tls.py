@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from flows.checks import Check, checks_of_certificates, destination_check
+from flows.checks import checks_of_certificates, destination_check
 from flows.config import check_settings
+from flows.findings import Check
 from flows.settings import Destination, Settings
 from flows.wiring import make_client, make_listener
 from integrations.errors import TlsError
