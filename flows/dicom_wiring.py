@@ -8,7 +8,7 @@ from datetime import timedelta
 from flows.dicom_poll import Wanted
 from flows.dicom_settings import PeerSettings, ReceiverSettings, StoreSettings
 from flows.errors import SettingsError
-from integrations.dicom.catalogue import IMAGE_CLASSES, SYNTAXES
+from integrations.dicom.catalogue import IMAGE_CLASSES
 from integrations.dicom.dicomweb import WebService, WebStore
 from integrations.dicom.fetching import Store
 from integrations.dicom.peer import Credentials, Entity
@@ -111,7 +111,7 @@ def make_store(settings: StoreSettings, receiver: ReceiverSettings) -> Store:
     if settings.kind == "dicomweb":
         return make_web_store(settings, page_size=settings.page_size, max_bytes=most)
     move_to = receiver.ae_title if settings.retrieve == "c-move" else ""
-    return DimseStore(make_entity(settings), syntaxes=tuple(SYNTAXES), move_to=move_to, max_bytes=most)
+    return DimseStore(make_entity(settings), move_to=move_to, max_bytes=most)
 
 
 def make_wanted(settings: StoreSettings) -> Wanted:

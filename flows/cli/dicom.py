@@ -142,3 +142,11 @@ def _store(dicom: DicomSettings, name: str) -> StoreSettings:
     if found is None:
         fail(f"{name!r} is no [[dicom.store]]; there are: {', '.join(each.name for each in dicom.store) or 'none'}")
     return found
+
+
+@app.command("conformance")
+def conformance() -> None:
+    """Print the DICOM conformance statement (PS3.2)."""
+    from integrations.dicom.conformance import statement
+
+    print(statement(), end="")

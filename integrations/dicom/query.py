@@ -13,6 +13,7 @@ from typing import Any
 from pydicom.dataset import Dataset
 from pynetdicom import build_context, build_role, evt
 
+from integrations.dicom.catalogue import IMAGE_CLASSES, SYNTAXES
 from integrations.dicom.fetching import Deliver, InstanceAnswer, StudyAnswer
 from integrations.dicom.part10 import EncodedInstance, is_uid
 from integrations.dicom.peer import Entity, associate, echo
@@ -46,17 +47,14 @@ class DimseStore:
     Parameters
     ----------
     entity : Entity
-    syntaxes : sequence of str
-        UIDs of the transfer syntaxes that instances may come in by C-GET.
     move_to : str
         AE title of our receiver, to which instances are moved; empty: they are fetched by C-GET.
     max_bytes : int
         Of one data set; larger ones are not taken.
     """
 
-    def __init__(self, entity: Entity, *, syntaxes: Sequence[str], move_to: str = "", max_bytes: int) -> None:
+    def __init__(self, entity: Entity, *, move_to: str = "", max_bytes: int) -> None:
         self._entity = entity
-        self._syntaxes = tuple(syntaxes)
         self._move_to = move_to
         self._max_bytes = max_bytes
 
@@ -121,9 +119,10 @@ class DimseStore:
         return self._move(request, wanted) if self._move_to else self._get(request, wanted, deliver)
 
     def _get(self, request: Dataset, wanted: Sequence[InstanceAnswer], deliver: Deliver) -> dict[str, str]:
-        classes = sorted({each.sop_class_uid for each in wanted if each.sop_class_uid})
+        told = {each.sop_class_uid for each in wanted}
+        classes = sorted(IMAGE_CLASSES if "" in told else told)  # where it does not say, it may be any of them
         # A context for each encoding: else the store would have to choose one for all, and decode what is not in it.
-        pairs = [(uid, syntax) for syntax in self._syntaxes for uid in classes][: MOST_CONTEXTS - 1]
+        pairs = [(uid, syntax) for syntax in SYNTAXES for uid in classes][: MOST_CONTEXTS - 1]
         contexts = [build_context(GET), *(build_context(uid, syntax) for uid, syntax in pairs)]
         ended = SUCCESS
         incoming = _Incoming(wanted, deliver, self._max_bytes)
