@@ -1,7 +1,7 @@
 """The tables.
 
 Personal data stand in `case_identities`, in `messages` (bodies and answers), and in the tables of
-`db.order_schema` and `db.header_schema` only.
+`db.order_schema` and `db.header_schema` only; a person's comment in `db.review_schema` may hold some.
 Every time is kept in UTC. A change here needs a migration in `db/migrations/versions`; a test compares the two.
 """
 
