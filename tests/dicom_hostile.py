@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from pydicom import dcmread
+from pydicom.data import get_testdata_file
+from pydicom.encaps import generate_frames
 
 from integrations.dicom.part10 import EncodedInstance, file_head, split_file
 from tests import dicom_encodings as made
@@ -114,6 +117,15 @@ def frame_size(syntax: str, rows: int, columns: int) -> Callable[[bytes], bytes]
     return change
 
 
+def cut_lossless_jpeg() -> bytes:
+    """Half a lossless JPEG with an end marker; GDCM makes a grey rest of it."""
+    path = get_testdata_file("SC_rgb_jpeg_gdcm.dcm", download=False)
+    assert path is not None
+    one = dcmread(path)
+    stream = next(generate_frames(one.PixelData, number_of_frames=1))
+    return written(with_streams(one, [stream[: len(stream) // 4 * 2] + b"\xff\xd9"]))
+
+
 def wild_rle() -> bytes:
     return stream_of(made.RLE, lambda stream: struct.pack("<16I", 3, *[0x7FFFFFFF] * 15) + stream[64:])
 
@@ -198,6 +210,7 @@ HOSTILE: Mapping[str, Hostile] = {
     "a JPEG cut and ended": Hostile(
         lambda: stream_of(made.JPEG, lambda s: s[: len(s) // 2] + b"\xff\xd9"), DAMAGED, "unreadable image"
     ),
+    "a lossless JPEG cut and ended": Hostile(cut_lossless_jpeg, DAMAGED, "cut off or corrupt"),
     "a JPEG that claims 65,535 x 65,535": Hostile(
         lambda: stream_of(made.JPEG, frame_size(made.JPEG, 65_535, 65_535)), DAMAGED, "65535 x 65535"
     ),

@@ -9,7 +9,9 @@ Sources: PS3.5 section 8.2 and annex A.4; ITU-T T.81 annex B (markers), T.87 ann
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -108,7 +110,10 @@ def _gdcm(stream: bytes, pixels: Pixels, transfer_syntax_uid: str) -> Samples:
     image.SetTransferSyntax(gdcm.TransferSyntax(gdcm.TransferSyntax.GetTSType(transfer_syntax_uid)))
     bits = pixels.bits_allocated, pixels.bits_stored, pixels.bits_stored - 1
     image.SetPixelFormat(gdcm.PixelFormat(pixels.samples, *bits, int(pixels.signed)))
-    decoded = image.GetBuffer().encode("utf-8", "surrogateescape")  # it gives char* as str
+    with _complaints() as complaints:
+        decoded = image.GetBuffer().encode("utf-8", "surrogateescape")  # it gives char* as str
+    if complaints:  # of a stream that was cut it makes a grey rest, and tells standard error only
+        raise DamagedImage(f"The lossless JPEG of the DICOM object is cut off or corrupt: {_AGAIN}.")
     return Samples(_shaped(decoded, pixels, pixels.bits_allocated), pixels.photometric)
 
 
@@ -143,6 +148,24 @@ _DECODERS: Mapping[Decoder, Callable[[bytes, Pixels, str], Samples]] = {
     Decoder.OPENJPEG: _openjpeg,
     Decoder.RLE: _rle,
 }
+
+
+@contextmanager
+def _complaints() -> Iterator[list[str]]:
+    """Collect what a C library writes to standard error; for a process that does one thing at a time."""
+    found: list[str] = []
+    kept, caught = os.dup(2), os.memfd_create("complaints")
+    try:
+        os.dup2(caught, 2)
+        try:
+            yield found
+        finally:
+            os.dup2(kept, 2)
+        if os.fstat(caught).st_size:
+            found.append(os.pread(caught, 1_000, 0).decode("ascii", "replace"))
+    finally:
+        os.close(kept)
+        os.close(caught)
 
 
 # -------------------------------------------------------------------------------------------------------------- streams
