@@ -104,13 +104,15 @@ def follow_headers(work: UnitOfWork, case_id: str) -> Followed:
     """
     sources = work.headers.of_case(case_id)
     headers = list({source.instance_id: source.header for source in sources}.values())
-    if not headers or work.matching.linked_by_person(case_id):
+    if not headers:
+        return Followed()
+    work.cases.set_acquisition(case_id, _acquisition(headers, work.cases.get(case_id).acquisition))
+    if work.matching.linked_by_person(case_id):
         return Followed()
     identity = work.identities.get(case_id)
     if any(_other_accession(header, identity) for header in headers) or not _same_patient(work, case_id, headers):
         work.cases.hold(case_id, HoldReason.CONFLICT)
         return Followed(agrees=False)
-    work.cases.set_acquisition(case_id, _acquisition(headers, work.cases.get(case_id).acquisition))
     plain = len(work.fields.of_case(case_id)) > len(sources)  # images without DICOM came under the folder's name
     return Followed(needs_order=not plain and not any(header.accession for header in headers))
 

@@ -63,7 +63,10 @@ def states(site: Site) -> list[InstanceState]:
         return [one.state for one in reversed(work.instances.list())]
 
 
-def test_an_instance_becomes_fields_of_its_case_which_completes_when_quiet(site: Site) -> None:
+def test_an_instance_becomes_fields_of_its_case_which_completes_when_quiet(
+    tmp_path: Path, sandbox: Sandbox, database_url: str
+) -> None:
+    site = Site(tmp_path, url=database_url, sandbox=sandbox)
     both = np.stack([smear(), smear()[::-1]])
     spacing = {"PixelSpacing": [0.0001, 0.00012]}
     sent = compressed(both, JPEG_LS, IssuerOfAccessionNumberSequence=issuer("LAB"), **spacing)
@@ -147,7 +150,10 @@ def test_without_accession_number_the_specimen_names_the_case_and_only_an_order_
     assert only_case(site).state is CaseState.COMPLETE
 
 
-def test_without_any_number_the_study_keeps_instances_together(site: Site) -> None:
+def test_without_any_number_the_study_keeps_instances_together(
+    tmp_path: Path, sandbox: Sandbox, database_url: str
+) -> None:
+    site = Site(tmp_path, url=database_url, sandbox=sandbox)
     send(site, data_set(smear()))
     site.look()
     send(site, data_set(smear(seed=6), AccessionNumber=None))
