@@ -12,7 +12,6 @@ import logging
 import select
 import socket
 import ssl
-import struct
 import threading
 import time
 from collections.abc import Callable
@@ -20,19 +19,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pynetdicom.dimse import DIMSEServiceProvider
-from pynetdicom.pdu_primitives import P_DATA
 from pynetdicom.transport import AssociationSocket, RequestHandler, ThreadedAssociationServer
 
+from integrations.dicom.pdus import decoded
 from integrations.errors import TlsError
 from integrations.hl7.listener import Network
 from integrations.hl7.wire import prepare
 
 log = logging.getLogger(__name__)
 
-_P_DATA_TF = 0x04
-_PDU_HEAD = 6  # type, reserved, length
-_ITEM_HEAD = struct.Struct(">IB")  # length, presentation context
-_DATA, _CLOSED = "Evt10", "Evt17"  # P-DATA-TF received, transport connection closed (PS3.8 table 9-10)
+_CLOSED = "Evt17"  # transport connection closed (PS3.8 table 9-10)
 _LOOK_SECONDS = 0.002  # so long an answer of ours may wait for its turn
 _PAUSE_SECONDS = 0.0002  # between two turns
 _BACKLOG = 64
@@ -198,7 +194,7 @@ class _Handler(RequestHandler):  # type: ignore[misc]
         association.dimse = _Messages(association, limits)
         association.dul._run_loop_delay = _PAUSE_SECONDS  # noqa: SLF001  # `_Connection.ready` waits instead
         decode = association.dul._decode_pdu  # noqa: SLF001  # the one place where PDUs are taken apart
-        association.dul._decode_pdu = lambda pdu: _decoded(pdu, decode)  # noqa: SLF001
+        association.dul._decode_pdu = lambda pdu: decoded(pdu, decode)  # noqa: SLF001
         return association
 
 
@@ -257,37 +253,6 @@ class _Connection(AssociationSocket):  # type: ignore[misc]
             self.event_queue.put(_CLOSED)
             return
         super().send(bytestream)
-
-
-@dataclass(frozen=True, slots=True)
-class _DataPdu:
-    """A P-DATA-TF PDU (PS3.8 section 9.3.5): nothing of it is copied, where pynetdicom copies each byte four times."""
-
-    content: bytearray
-
-    def to_primitive(self) -> P_DATA:
-        """The fragments in it, with the number of their presentation context.
-
-        Raises
-        ------
-        ValueError
-            An item does not fit; pynetdicom then aborts the association.
-        """
-        primitive = P_DATA()
-        view, position = memoryview(self.content), _PDU_HEAD
-        while position < len(view):
-            length, context = _ITEM_HEAD.unpack_from(view, position)
-            begin, position = position + _ITEM_HEAD.size, position + 4 + length
-            if begin >= position or position > len(view):
-                raise ValueError("a presentation data value does not fit into its PDU")
-            primitive.presentation_data_value_list.append((context, view[begin:position]))
-        return primitive
-
-
-def _decoded(pdu: bytearray, decode: Callable[[bytearray], Any]) -> Any:
-    if pdu[0] != _P_DATA_TF:
-        return decode(pdu)
-    return _DataPdu(pdu), _DATA
 
 
 class _Messages(DIMSEServiceProvider):  # type: ignore[misc]

@@ -215,6 +215,16 @@ def test_what_is_too_large_or_too_long_ends_the_association_only(tmp_path: Path)
         assert ours.send(write_small(tmp_path, 2)).returncode == 0
 
 
+def test_a_fragment_that_does_not_fit_ends_its_association_only(tmp_path: Path) -> None:
+    entity = AE("SCANNER")
+    entity.add_requested_context("1.2.840.10008.1.1")
+    with receiving(tmp_path) as ours:
+        association = entity.associate("127.0.0.1", ours.port, ae_title="SPHERO")
+        association.dul.socket.socket.sendall(b"\x04\x00\x00\x00\x00\x06\x00\x00\xff\xff\x01\x03")
+        wait_for(lambda: association.is_aborted, 10, what="the abort")
+        assert ours.send(write_small(tmp_path)).returncode == 0
+
+
 def test_a_silent_association_and_a_slow_pdu_end_by_their_deadlines(tmp_path: Path) -> None:
     with receiving(tmp_path, handshake_seconds=0.5, idle_seconds=1.0) as ours:
         begun = time.monotonic()
