@@ -18,6 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from pynetdicom import evt
 from pynetdicom.dimse import DIMSEServiceProvider
 from pynetdicom.transport import AssociationSocket, RequestHandler, ThreadedAssociationServer
 
@@ -193,6 +194,7 @@ class _Handler(RequestHandler):  # type: ignore[misc]
         association.dul.socket = _Connection(association.dul.socket, limits)
         association.dimse = _Messages(association, limits)
         association.dul._run_loop_delay = _PAUSE_SECONDS  # noqa: SLF001  # `_Connection.ready` waits instead
+        association.bind(evt.EVT_CONN_CLOSE, _give_up_waiting)
         decode = association.dul._decode_pdu  # noqa: SLF001  # the one place where PDUs are taken apart
         association.dul._decode_pdu = lambda pdu: decoded(pdu, decode)  # noqa: SLF001
         return association
@@ -296,6 +298,12 @@ class _Messages(DIMSEServiceProvider):  # type: ignore[misc]
 def _address(peer: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
     address = ipaddress.ip_address(peer.partition("%")[0])
     return getattr(address, "ipv4_mapped", None) or address
+
+
+def _give_up_waiting(event: Any) -> None:
+    """Free the place of a peer that left without asking for an association; pynetdicom keeps it as long as asking may take."""
+    if event.assoc.requestor.primitive is None:
+        event.assoc.dul.to_user_queue.put(None)
 
 
 def _cut(request: socket.socket) -> None:

@@ -215,6 +215,14 @@ def test_what_is_too_large_or_too_long_ends_the_association_only(tmp_path: Path)
         assert ours.send(write_small(tmp_path, 2)).returncode == 0
 
 
+def test_peers_that_connect_and_leave_take_no_place(tmp_path: Path) -> None:
+    with receiving(tmp_path, max_associations=2) as ours:
+        for _ in range(30):  # as a load balancer does to see whether somebody listens
+            socket.create_connection(("127.0.0.1", ours.port), timeout=5).close()
+        wait_for(lambda: ours.receiver._scp.associations == 0, 5, what="free places")
+        assert ours.send(write_small(tmp_path)).returncode == 0
+
+
 def test_a_fragment_that_does_not_fit_ends_its_association_only(tmp_path: Path) -> None:
     entity = AE("SCANNER")
     entity.add_requested_context("1.2.840.10008.1.1")
