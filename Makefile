@@ -32,8 +32,11 @@ setup: $(VENV)/.dev  ## everything for development into .venv
 demo: $(VENV)/.service  ## the main job end to end, on a synthetic case
 	@$(BIN)/sphero demo $(ARGS)
 
+# Test files run side by side; most of their time they wait for the services that they started. WORKERS=0 runs one after the other.
+WORKERS ?= 2
+
 test: $(VENV)/.dev $(if $(shell command -v npm),$(NODE_PEERS)/node_modules/.installed)  ## all tests; ARGS="-k name" narrows them
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lint: $(VENV)/.dev  ## ruff, and who may import whom
 	$(BIN)/ruff check .
