@@ -9,9 +9,9 @@ import json
 from collections import defaultdict
 from dataclasses import fields
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
-from sqlalchemy import func, insert, select
+from sqlalchemy import Table, func, insert, select
 
 from db import masks, schema
 from db.context import Context, canonical_json
@@ -22,6 +22,8 @@ from db.states import FIELD_MOVES, FieldState, check_move
 from db.views import FieldResult
 from sphero_core.types import BundleId, Cell, CellClass, CellMeasures, FieldFindings, Quality
 
+# Plain rows: thousands of mapped objects would cost more than the query.
+_CELLS = cast("Table", schema.CellRow.__table__)
 MEASURES = tuple(field.name for field in fields(CellMeasures))
 
 
@@ -81,7 +83,7 @@ class Analyses:
         self._session.flush()
         rows = [_cell_values(analysis.analysis_id, number, cell) for number, cell in enumerate(findings.cells)]
         if rows:
-            self._session.execute(insert(schema.CellRow), rows)
+            self._session.execute(insert(_CELLS), rows)
         self._context.audit(
             "field analysed",
             case_id,
@@ -136,12 +138,10 @@ class Analyses:
         return self._session.scalar(query)
 
     def _cells(self, analysis_ids: list[int]) -> dict[int, list[Cell]]:
-        # Plain rows: thousands of mapped objects would cost more than the query.
-        table = schema.CellRow.__table__
         cells: dict[int, list[Cell]] = defaultdict(list)
         reviewed = latest_reviews(self._session, analysis_ids)
         for analysis_id in analysis_ids:
-            query = select(table).where(table.c.analysis_id == analysis_id).order_by(table.c.number)
+            query = select(_CELLS).where(_CELLS.c.analysis_id == analysis_id).order_by(_CELLS.c.number)
             cells[analysis_id] = [
                 _cell(row, reviewed.get((analysis_id, row["number"])))
                 for row in self._session.execute(query).mappings()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy import select
+import functools
+
+from sqlalchemy import BindParameter, Select, bindparam, select
 from sqlalchemy.orm import Session, aliased
 
 from db import schema
@@ -14,21 +16,25 @@ def other_holders(session: Session, sha256: str, case_id: str) -> bool:
 
     A rejected case counts too: its pictures turning up elsewhere deserve a look.
     """
-    mine = select(schema.CaseIdentity).where(schema.CaseIdentity.case_id == case_id).subquery()
-    own = aliased(schema.CaseIdentity, mine)
-    other = aliased(schema.CaseIdentity)
-    query = (
+    return session.scalar(_other_holders(), {"sha256": sha256, "case_id": case_id}) is not None
+
+
+@functools.cache
+def _other_holders() -> Select[str]:
+    """The query, built once: with its aliases that takes longer than to run it."""
+    own, other = aliased(schema.CaseIdentity), aliased(schema.CaseIdentity)
+    case_id: BindParameter[str] = bindparam("case_id")
+    return (
         select(schema.Field.field_id)
         .join(other, other.case_id == schema.Field.case_id)
         .join(own, own.case_id == case_id)
         .where(
-            schema.Field.sha256 == sha256,
+            schema.Field.sha256 == bindparam("sha256"),
             schema.Field.case_id != case_id,
             (other.arrival_accession != own.arrival_accession) | (other.arrival_issuer != own.arrival_issuer),
         )
         .limit(1)
     )
-    return session.scalar(query) is not None
 
 
 def shares_bytes(session: Session, case_id: str) -> bool:

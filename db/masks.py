@@ -1,7 +1,7 @@
 """The mask of a cell as few bytes, exactly restorable.
 
 Format: one byte that says the format (1), then zlib over the mask's bits, row by row and eight to a byte. The shape stands
-beside it in the row. A cell of 70 x 70 pixels takes some 130 bytes. An outline would take fewer, but loses holes, and
+beside it in the row. A cell of 70 x 70 pixels takes some 150 bytes. An outline would take fewer, but loses holes, and
 drawing it again does not give the same pixels everywhere.
 """
 
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from db.errors import DamagedRecord
 
 FORMAT = b"\x01"
+LEVEL = 2  # of zlib: a third of the time of its usual 6, for a fifth more bytes
 
 
 def pack(mask: NDArray[np.bool_]) -> bytes:
@@ -24,7 +25,7 @@ def pack(mask: NDArray[np.bool_]) -> bytes:
     ----------
     mask : ndarray of bool, shape (height, width)
     """
-    return FORMAT + zlib.compress(np.packbits(mask).tobytes(), level=6)
+    return FORMAT + zlib.compress(np.packbits(mask).tobytes(), level=LEVEL)
 
 
 def unpack(packed: bytes, height: int, width: int) -> NDArray[np.bool_]:

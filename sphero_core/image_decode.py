@@ -86,7 +86,8 @@ def upright(pixels: Pixels, orientation: int) -> Pixels:
 
 # ----------------------------------------------------------------------------------------------------------------- JPEG
 def _decode_jpeg(data: bytes, frame: FrameHeader, at_least: tuple[int, int]) -> Pixels:
-    if _jpeg_scans(data) > _MAX_SCANS:
+    # A scan begins with these two bytes, and pixels never hold them: counting them is fast, and only ever too many.
+    if data.count(b"\xff\xda") > _MAX_SCANS and _jpeg_scans(data) > _MAX_SCANS:
         raise UnsupportedImage(f"The JPEG has more than {_MAX_SCANS} scans, which no camera writes: save it again.")
     factor = 1
     if min(at_least) > 0:
