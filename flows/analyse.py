@@ -117,10 +117,11 @@ class CaseWork:
         """Where a field's pixels are and what shape they have."""
         return image_task(self._store, case, field, self._pixel_aspect)
 
-    def record(self, field: FieldView, bundle: BundleId, findings: FieldFindings) -> None:
-        """Record the findings of a field, and that a picture of them can be had."""
+    def record(self, found: Sequence[tuple[FieldView, FieldFindings]], bundle: BundleId) -> None:
+        """Record the findings of fields in one commit, and that a picture of each can be had."""
         with self._database.transaction(ACTOR) as work:
-            record_findings(work, field, bundle, findings)
+            for field, findings in found:
+                record_findings(work, field, bundle, findings)
 
     def refuse(self, field: FieldView, reason: str) -> None:
         """Put a field aside that cannot be analysed; its file is kept."""

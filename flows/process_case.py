@@ -21,22 +21,19 @@ from db.views import CaseView, FieldView, MessageView
 from flows.analyse import CaseResult
 from flows.deliver import DONE
 from flows.errors import CaseStopped, FieldFatal, FieldRefused
+from flows.field_pipeline import analyse_all
 from flows.log import tell
 from flows.run_support import OUTSIDE, TASK, interruptible, shown_safely
 from flows.run_texts import counts_line, counts_table, delivery_line, field_line, report_line, summary_markdown
-from flows.services import Services, services
+from flows.services import services
 from sphero_core.scale import case_cell_diameter
-from sphero_core.types import FieldFindings
 
 log = logging.getLogger(__name__)
 
-AT_ONCE = 3  # fields of a case under way: two in the model process, one whose result is being recorded
-EACH_BY_ITSELF = 8  # up to so many fields each has its own task
-MOST_GROUPS = 5  # more fields than that are analysed in so many tasks
-MOST_PICTURES = 8  # shown in Prefect by themselves; the summary links to all
+MOST_ARTIFACTS = 3  # pictures that are artifacts by themselves in Prefect
+MOST_PICTURES = 8  # shown on the case's page there, which links to all
 SCALE_FIELDS = 8  # the scale of a case is measured in so many fields; in all where these do not give it
 MOST_SENT = 20  # messages that a case's run sends at most at one destination, others' that were due before it included
-MODEL_SECONDS = 60.0
 WAITS = "analysed; nothing leaves before a person signs: see `sphero case list --waiting`"
 
 
@@ -54,33 +51,25 @@ async def read_fields(case: CaseView, fields: Sequence[FieldView]) -> float | No
 
 
 @task(name="analyse fields", task_run_name="{label}", **TASK)
-async def analyse_fields(
-    label: str,  # noqa: ARG001  # names the task run
-    case: CaseView,
-    fields: Sequence[FieldView],
-    diameter: float | None,
-    places: asyncio.Semaphore,
-) -> State[Any]:
-    """Find and record the cells of fields, one after the other; `places` are shared with the other tasks of the case."""
-    refusals = []
+async def analyse_fields(label: str, case: CaseView, diameter: float | None) -> State[Any]:  # noqa: ARG001  # names the run
+    """Find and record the cells of every field that has no outcome yet: another attempt repeats nothing."""
     async with shown_safely():
-        for field in fields:
-            async with places:
-                refusal = await _analyse(case, field, diameter)
-            if refusal:
-                refusals.append(refusal)
+        waiting = await asyncio.to_thread(_waiting, case)
+        refusals = await analyse_all(services(), case, waiting, diameter, say=get_run_logger().info)
+    for refusal in refusals:
+        get_run_logger().warning("a field is put aside: %s", refusal)
     if refusals:
         return Completed(name="Quarantined", message="; ".join(refusals))
     return Completed()
 
 
 @task(name="record result", task_run_name="record result", **TASK)
-async def record_result(case: CaseView, owner: str) -> bool:
-    """Commit the result together with the messages that tell it; False where it waits for a person first."""
+async def record_result(case: CaseView, owner: str) -> CaseResult | None:
+    """Commit the result together with the messages that tell it; None where it waits for a person first."""
     async with shown_safely():
         result = await asyncio.to_thread(services().work.report, case, owner)
     get_run_logger().info("%s", WAITS if result is None else report_line(result.report))
-    return result is not None
+    return result
 
 
 @task(name="deliver result", task_run_name="deliver result", **TASK)
@@ -105,40 +94,39 @@ async def process_case(case_id: str, revision: int = 1) -> State[Any]:
         Version of the report that is wanted.
     """
     async with interruptible(), shown_safely():
+        result: CaseResult | None = None
         with ExitStack() as expecting:
             try:
-                if not await _analyse_case(case_id, expecting):
+                result = await _analyse_case(case_id, expecting)
+                if result is None:
                     return Completed(name="AwaitsSignature", message=WAITS)
             except CaseStopped as stopped:
                 if stopped.outcome != "Reported":
                     state = Failed if stopped.outcome == "Held" else Completed
                     return state(name=stopped.outcome, message=str(stopped))
             delivery: State[Any] = await deliver_result(case_id, revision, return_state=True)  # type: ignore[misc]
-        result = await _show(case_id)
+        result = await _show(case_id, result)
     if result is not None and result.report.not_obtained is not None:
         return Failed(name="NoResult", message=f"{report_line(result.report)}; {delivery.name}: {delivery.message}")
     return State(type=delivery.type, name=delivery.name, message=delivery.message)
 
 
-async def _analyse_case(case_id: str, expecting: ExitStack) -> bool:
+async def _analyse_case(case_id: str, expecting: ExitStack) -> CaseResult | None:
     """Analyse and record a case; what is recorded is then expected to be delivered by this run.
 
-    False where nothing leaves before a person signs.
+    None where nothing leaves before a person signs.
     """
     owner = f"{services().owner}/{uuid.uuid4().hex[:12]}"
     case = await asyncio.to_thread(services().work.claim, case_id, owner)
     async with _leased(case, owner):
         fields = await asyncio.to_thread(services().work.fields, case.case_id)
-        waiting = [field for field in fields if field.state is FieldState.ACCEPTED]
+        waiting = sum(field.state is FieldState.ACCEPTED for field in fields)
         if waiting:
             diameter = await read_fields(case, fields)
-            places = asyncio.Semaphore(AT_ONCE)  # for fields, not tasks: so no task is left over that has all to itself
-            groups = groups_of(waiting, len(fields))
-            await _all_or_first_fault([analyse_fields(label, case, group, diameter, places) for label, group in groups])
+            await analyse_fields("analyse 1 field" if waiting == 1 else f"analyse {waiting} fields", case, diameter)
         for sender in services().senders.values():
             expecting.enter_context(sender.expecting())
-        reported: bool = await record_result(case, owner)
-    return reported
+        return await record_result(case, owner)
 
 
 def spread(fields: Sequence[FieldView], most: int) -> list[FieldView]:
@@ -146,20 +134,6 @@ def spread(fields: Sequence[FieldView], most: int) -> list[FieldView]:
     if len(fields) <= most:
         return list(fields)
     return [fields[place * len(fields) // most] for place in range(most)]
-
-
-def groups_of(fields: Sequence[FieldView], total: int) -> list[tuple[str, tuple[FieldView, ...]]]:
-    """Fields by task, each with the task's name; few tasks however many fields."""
-    first = total - len(fields) + 1
-    if len(fields) <= EACH_BY_ITSELF:
-        return [(f"analyse field {first + place} of {total}", (field,)) for place, field in enumerate(fields)]
-    size = -(-len(fields) // MOST_GROUPS)
-    groups = []
-    for start in range(0, len(fields), size):
-        group = tuple(fields[start : start + size])
-        begin = first + start
-        groups.append((f"analyse fields {begin} to {begin + len(group) - 1} of {total}", group))
-    return groups
 
 
 async def _sizes(case: CaseView, fields: Sequence[FieldView]) -> list[Any]:
@@ -173,22 +147,9 @@ async def _sizes(case: CaseView, fields: Sequence[FieldView]) -> list[Any]:
     return [outcome for outcome in measured if not isinstance(outcome, BaseException)]
 
 
-async def _analyse(case: CaseView, field: FieldView, diameter: float | None) -> str | None:
-    """Analyse and record one field; gives the reason where it is refused."""
-    work, model = services().work, services().model
-    try:
-        findings = await asyncio.wrap_future(model.analyse(work.task(case, field), diameter))
-        await asyncio.to_thread(_record, services(), field, findings)
-    except (FieldRefused, FieldFatal) as refusal:
-        await asyncio.to_thread(work.refuse, field, str(refusal))
-        get_run_logger().warning("a field is put aside: %s", refusal)
-        return str(refusal)
-    get_run_logger().info("%s", field_line(findings))
-    return None
-
-
-def _record(at_hand: Services, field: FieldView, findings: FieldFindings) -> None:
-    at_hand.work.record(field, at_hand.model.wait_ready(MODEL_SECONDS), findings)
+def _waiting(case: CaseView) -> list[FieldView]:
+    """The fields of a case that have no outcome yet."""
+    return [field for field in services().work.fields(case.case_id) if field.state is FieldState.ACCEPTED]
 
 
 async def _delivered(case_id: str, revision: int) -> tuple[MessageView, ...]:
@@ -220,19 +181,19 @@ def _delivery_state(messages: Sequence[MessageView]) -> State[Any]:
     return Completed(name="Waiting", message=f"recorded; the message waits and will be delivered by itself: {said}")
 
 
-async def _show(case_id: str) -> CaseResult | None:
-    """Put table and summary of a reported case into Prefect; gives its latest result."""
+async def _show(case_id: str, recorded: CaseResult | None) -> CaseResult | None:
+    """Put table and summary of a reported case into Prefect: of what this run recorded, or else of its latest result."""
     at_hand, url = services(), services().picture_url
 
     def read() -> tuple[CaseResult | None, dict[str, Any], tuple[MessageView, ...]]:
         with at_hand.database.reading() as work:
             messages = work.outbox.of_case(case_id)
-        return at_hand.work.result(case_id), at_hand.work.pictures(case_id), messages
+        return recorded or at_hand.work.result(case_id), at_hand.work.pictures(case_id), messages
 
     result, pictures, messages = await asyncio.to_thread(read)
     if result is None:
         return None
-    for number, field in enumerate(result.fields[:MOST_PICTURES], start=1):
+    for number, field in enumerate(result.fields[:MOST_ARTIFACTS], start=1):
         if field.field.field_id in pictures:
             picture = pictures[field.field.field_id]
             await acreate_image_artifact(

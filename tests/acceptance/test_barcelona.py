@@ -219,7 +219,7 @@ def take_pictures(service: RunningService, case: CaseView, results: Path) -> Non
     """Look at Prefect as a person does; nothing there names a person or an order."""
     prefect = Prefect(service.prefect_port)
     run = prefect.ended_run_of(case.case_id)
-    prefect.tasks(run, 3 + case.fields)
+    prefect.tasks(run, 4)
     artifacts = {artifact["type"]: artifact for artifact in prefect.artifacts(run)}
     root, title = f"http://127.0.0.1:{service.prefect_port}", f"case {case.case_id}, version 1"
     shown = []
