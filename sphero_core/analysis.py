@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from sphero_core.bundle import Thresholds
 from sphero_core.detector import MAX_CANDIDATES, Candidates, Detector
 from sphero_core.judge import judge_cells
-from sphero_core.morphology import measure_cells
+from sphero_core.morphology import in_field_pixels, measure_cells
 from sphero_core.tiling import Tile, TilePlan, plan_tiles
 from sphero_core.types import Cell, CellClass, FieldFindings, FieldImage
 
@@ -62,7 +62,7 @@ def analyse_field(
     detector : Detector
     image : FieldImage
     cell_diameter_px : float
-        Median cell diameter of the case in pixels of this field; see `sphero_core.scale`.
+        Median cell diameter of the case in pixels of this field in true proportion; see `sphero_core.scale`.
     clock : callable
         Seconds, monotonic.
 
@@ -72,9 +72,10 @@ def analyse_field(
         Cells sorted by their place, top to bottom; measures relative to the case are still NaN, see `relate_to_case`.
     """
     started = clock()
-    plan = plan_tiles(image.width, image.height, cell_diameter_px, detector.input)
+    plan = plan_tiles(image.width, image.height, cell_diameter_px / image.reduction, detector.input)
     found, saturated = find(detector, image.pixels, plan)
     cells = measure_cells(image.pixels, call_cells(found, detector.thresholds, image, plan.scale))
+    cells = in_field_pixels(cells, image.reduction)
     threshold = detector.thresholds.spherocyte
     cells = judge_cells(cells, detector.judge, threshold, cell_diameter_px, detector.calibration)
     return FieldFindings(

@@ -14,6 +14,7 @@ from sphero_core.exports import FieldRecord
 from sphero_core.image import probe_image, read_image, read_reduced
 from sphero_core.morphology import relate_to_case
 from sphero_core.scale import case_cell_diameter, measure_cell_diameters
+from sphero_core.tiling import reduction_for
 from sphero_core.types import FieldFindings, FieldImage, Quality
 
 #: Why a field is refused in which, or in whose case, no red cell can be measured.
@@ -85,7 +86,7 @@ def measure_case(sources: Sequence[FieldSource]) -> float | None:
 def analyse_source(detector: Detector, source: FieldSource, cell_diameter_px: float | None) -> tuple[
     FieldImage, FieldFindings
 ]:  # fmt: skip
-    """Read one field and find its cells.
+    """Read one field, at half its size or less where its cells are that large, and find its cells.
 
     Raises
     ------
@@ -94,7 +95,8 @@ def analyse_source(detector: Detector, source: FieldSource, cell_diameter_px: fl
     """
     if source.refusal is not None:
         raise UnsupportedImage(source.refusal)
-    image = read_image(source.path, frame=source.frame, pixel_aspect=source.pixel_aspect)
+    reduction = 1 if cell_diameter_px is None else reduction_for(cell_diameter_px, detector.input)
+    image = read_image(source.path, frame=source.frame, pixel_aspect=source.pixel_aspect, reduction=reduction)
     if cell_diameter_px is None:
         refused = Quality(accepted=False, reasons=(NO_SCALE,))
         return image, FieldFindings((), image.width, image.height, float("nan"), 0, 0.0, quality=refused)

@@ -101,7 +101,12 @@ def probe_image(path: Path, limits: ImageLimits = DEFAULT_LIMITS, *, frame: int 
 
 
 def read_image(
-    path: Path, *, frame: int = 0, pixel_aspect: float = 1.0, limits: ImageLimits = DEFAULT_LIMITS
+    path: Path,
+    *,
+    frame: int = 0,
+    pixel_aspect: float = 1.0,
+    reduction: int = 1,
+    limits: ImageLimits = DEFAULT_LIMITS,
 ) -> FieldImage:
     """Read one field in true proportion.
 
@@ -114,6 +119,9 @@ def read_image(
         Display width over display height of one pixel of the upright stored image. Above 1 the height is divided by
         it, below 1 the width is multiplied by it (area interpolation): nothing is ever enlarged. 640 x 640 with 1.3333
         gives 640 x 480.
+    reduction : int
+        1, 2, 4 or 8: the field is given so many times smaller, and a JPEG decoded at that size at once. A field whose
+        stored sides are no multiples of it keeps its size, so that pixels never lie between pixels.
     limits : ImageLimits
 
     Raises
@@ -123,9 +131,14 @@ def read_image(
         `pixel_aspect` is no positive number.
     """
     data, header = _load(path, limits)
-    pixels = decode(data, header.media_type, _frame(header, frame))
-    height, width = pixels.shape[:2]
-    return FieldImage(_shrink(pixels, true_size(width, height, pixel_aspect)), width, height, pixel_aspect)
+    wanted = _frame(header, frame)
+    if wanted.width % reduction or wanted.height % reduction:
+        reduction = 1
+    width, height = _upright_size(wanted)
+    size = true_size(width // reduction, height // reduction, pixel_aspect)
+    enough = (wanted.width // reduction, wanted.height // reduction) if reduction > 1 else (0, 0)
+    pixels = decode(data, header.media_type, wanted, at_least=enough)
+    return FieldImage(_shrink(pixels, size), width, height, pixel_aspect, reduction)
 
 
 def read_reduced(
@@ -142,12 +155,10 @@ def read_reduced(
     """
     data, header = _load(path, limits)
     wanted = _frame(header, frame)
-    turned = wanted.orientation in (5, 6, 7, 8)
-    stored = (wanted.height, wanted.width) if turned else (wanted.width, wanted.height)
-    width, height = true_size(*stored, pixel_aspect)
+    width, height = true_size(*_upright_size(wanted), pixel_aspect)
     factor = max(1.0, max(width, height) / longest_side)
     small = max(1, round(width / factor)), max(1, round(height / factor))
-    pixels = decode(data, header.media_type, wanted, at_least=small[::-1] if turned else small)
+    pixels = decode(data, header.media_type, wanted, at_least=small[::-1] if _turned(wanted) else small)
     return ReducedImage(_shrink(pixels, small), max(width, height) / max(small))
 
 
@@ -158,6 +169,15 @@ def true_size(width: int, height: int, pixel_aspect: float) -> tuple[int, int]:
     if pixel_aspect >= 1.0:
         return width, max(1, round(height / pixel_aspect))
     return max(1, round(width * pixel_aspect)), height
+
+
+def _turned(frame: FrameHeader) -> bool:
+    """Whether width and height change places when the image is turned upright."""
+    return frame.orientation in (5, 6, 7, 8)
+
+
+def _upright_size(frame: FrameHeader) -> tuple[int, int]:
+    return (frame.height, frame.width) if _turned(frame) else (frame.width, frame.height)
 
 
 def _shrink(pixels: Pixels, size: tuple[int, int]) -> Pixels:

@@ -3,7 +3,8 @@
 Shape is measured on a copy of the mask no larger than `WORKING_SIDE` pixels, reduced by a whole factor so that every reduced
 pixel holds the share of the mask it covers: moments and perimeter of cells as large as those of a 2400 x 1800 camera (280
 pixels) are kept to within 0.3 %, at a tenth of the time; the area is counted in full. Outlines come from a network that
-draws 28 x 28 pixels a cell; nothing finer is in them.
+draws 28 x 28 pixels a cell; nothing finer is in them. The same holds where the whole field is analysed a whole factor smaller
+(`sphero_core.tiling.reduction_for`): masks are then counted there, and lengths and areas told in pixels of the field.
 
 Definitions
 -----------
@@ -132,6 +133,30 @@ def measure_cell(mask: NDArray[np.bool_], green: NDArray[np.uint8], background_d
         pallor_index=_pallor_index(inside, light),
         relative_density=density,
         relative_diameter=nan,
+    )
+
+
+def in_field_pixels(cells: Sequence[Cell], reduction: int) -> list[Cell]:
+    """Cells measured in a picture that is smaller than its field, with their lengths in pixels of the field.
+
+    Parameters
+    ----------
+    cells : sequence of Cell
+        Measured.
+    reduction : int
+        See `FieldImage.reduction`.
+    """
+    if reduction == 1:
+        return list(cells)
+    return [replace(cell, measures=cell.measures and _enlarged(cell.measures, reduction)) for cell in cells]
+
+
+def _enlarged(measures: CellMeasures, factor: int) -> CellMeasures:
+    return replace(
+        measures,
+        area_px=measures.area_px * factor**2,
+        equivalent_diameter_px=measures.equivalent_diameter_px * factor,
+        perimeter_px=measures.perimeter_px * factor,
     )
 
 

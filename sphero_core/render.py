@@ -67,7 +67,7 @@ def draw_overlay(
     ----------
     image : FieldImage
     findings : FieldFindings
-        Of that image.
+        Of that field; its size need not be that of `image`.
     longest_side : int
         Of the picture without legend, in pixels; small fields are enlarged at most twice.
     title : str or None
@@ -75,7 +75,7 @@ def draw_overlay(
     legend : bool
         Whether a strip with counts is put below the picture.
     um_per_pixel : float or None
-        Micrometres per pixel of `image`; with it the legend has a scale bar.
+        Micrometres per pixel of the field in true proportion; with it the legend has a scale bar.
 
     Returns
     -------
@@ -86,11 +86,12 @@ def draw_overlay(
     size = max(round(image.width * scale), 1), max(round(image.height * scale), 1)
     shrinking = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
     picture = np.ascontiguousarray(cv2.resize(image.pixels, size, interpolation=shrinking), dtype=np.uint8)
+    of_findings = scale * image.width / findings.width
     for cell_class, look in _LOOKS.items():
-        _draw_class(picture, [cell for cell in findings.cells if cell.cell_class is cell_class], look, scale)
+        _draw_class(picture, [cell for cell in findings.cells if cell.cell_class is cell_class], look, of_findings)
     if not legend:
         return picture
-    um_per_shown_pixel = None if um_per_pixel is None else um_per_pixel / scale
+    um_per_shown_pixel = None if um_per_pixel is None else um_per_pixel * image.reduction / scale
     return np.vstack([picture, _legend(findings, picture.shape[1], title, um_per_shown_pixel)])
 
 

@@ -18,6 +18,11 @@ OVERLAP_DIAMETERS = 1.6
 #: A field may be made this much smaller than its cells ask for when fewer passes do then; the network was trained on
 #: cells from 0.75 to 1.33 times its nominal diameter.
 LEAST_SHRINK = 0.85
+#: A field is made smaller before anything else as long as its cells stay this many times as large as the network sees them:
+#: what is drawn and measured there is as fine as the network's masks (28 pixels a cell) and the measures (72) can tell.
+SPARE_DETAIL = 2.0
+#: Factors that a JPEG can be decoded at.
+REDUCTIONS = (8, 4, 2)
 #: Centres this close to a seam, in pixels of the pass, are taken from both tiles; doubles are removed by their masks.
 SEAM_MARGIN = 6.0
 
@@ -55,6 +60,19 @@ class TilePlan:
     width: int
     height: int
     tiles: tuple[Tile, ...]
+
+
+def reduction_for(cell_diameter_px: float, spec: InputSpec) -> int:
+    """The whole factor by which a field may be made smaller before it is analysed: 1, 2, 4 or 8.
+
+    Parameters
+    ----------
+    cell_diameter_px : float
+        Median cell diameter of the case, in pixels of the field in true proportion.
+    spec : InputSpec
+    """
+    enough = SPARE_DETAIL * spec.cell_diameter
+    return next((factor for factor in REDUCTIONS if cell_diameter_px >= factor * enough), 1)
 
 
 def plan_tiles(width: int, height: int, cell_diameter_px: float, spec: InputSpec) -> TilePlan:

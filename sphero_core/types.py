@@ -2,9 +2,10 @@
 
 Coordinates
 -----------
-Every coordinate here is in pixels of the *field in true proportion*: the image as decoded, turned upright and
-un-stretched (`FieldImage.pixels`). `FieldImage.to_stored` leads back to the pixels as they were stored, which is what
-exports use.
+Lengths (measures, diameters) are in pixels of the *field in true proportion*: the image as decoded, turned upright and
+un-stretched. Places (boxes, masks) are in pixels of the *picture that was analysed* (`FieldImage.pixels`): the same, or a
+whole factor smaller where cells are much larger than the network needs (`FieldImage.reduction`). `FieldImage.to_stored`
+leads back to the pixels as they were stored, which is what exports use.
 """
 
 from __future__ import annotations
@@ -62,26 +63,29 @@ class FieldImage:
         Size of the stored, upright image in pixels.
     pixel_aspect : float
         Display width over height of one stored pixel; 1.0 when nothing was stretched.
+    reduction : int
+        Lengths in `pixels` times this are lengths in the field in true proportion; 1 when nothing was made smaller.
     """
 
     pixels: NDArray[np.uint8]
     stored_width: int
     stored_height: int
     pixel_aspect: float = 1.0
+    reduction: int = 1
 
     @property
     def width(self) -> int:
-        """Width in true proportion, in pixels."""
+        """Width of `pixels`."""
         return int(self.pixels.shape[1])
 
     @property
     def height(self) -> int:
-        """Height in true proportion, in pixels."""
+        """Height of `pixels`."""
         return int(self.pixels.shape[0])
 
     @property
     def to_stored(self) -> tuple[float, float]:
-        """Factors (x, y) that lead from true-proportion to stored coordinates."""
+        """Factors (x, y) that lead from places in `pixels` to stored coordinates."""
         return self.stored_width / self.width, self.stored_height / self.height
 
 
@@ -140,7 +144,7 @@ class Cell:
     red_cell_score : float
         P(RBC) + P(Spherocyte), 0 to 1.
     x, y : int
-        Upper left corner of `mask` in the field.
+        Upper left corner of `mask` in the picture that was analysed.
     mask : ndarray of bool, shape (height, width)
         The cell's pixels, cropped to its box; at least one pixel is set in each outer row and column.
     touches_border : bool
@@ -187,9 +191,9 @@ class FieldFindings:
     cells : tuple of Cell
         Every cell above its threshold, those cut by the border included.
     width, height : int
-        Of the field in true proportion, in pixels.
+        Of the picture that was analysed, in its pixels: those of places and masks.
     cell_diameter_px : float
-        Median cell diameter of the case the scale was set by, in pixels of this field.
+        Median cell diameter of the case the scale was set by, in pixels of the field in true proportion.
     passes : int
         Forward passes of the network.
     seconds : float

@@ -198,6 +198,28 @@ def test_reduced_shows_the_same_at_a_known_factor(kind: str, tmp_path: Path) -> 
     assert read_reduced(path, longest_side=5_000).factor == 1.0
 
 
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF"])
+def test_a_field_may_be_read_a_whole_factor_smaller(kind: str, tmp_path: Path) -> None:
+    path = write(tmp_path, save(picture(1200, 800), kind))
+    field = read_image(path, reduction=2, pixel_aspect=4 / 3)
+    assert (field.width, field.height, field.reduction) == (600, 300, 2)
+    assert (field.stored_width, field.stored_height, field.to_stored) == (1200, 800, (2.0, 800 / 300))
+    assert np.abs(field.pixels.astype(int) - picture(600, 300)).mean() < 2
+
+
+def test_a_turned_field_read_smaller_is_the_same_way_up(tmp_path: Path) -> None:
+    path = write(tmp_path, jpeg_with_orientation(picture(1200, 800), 6))
+    field = read_image(path, reduction=2)
+    assert (field.width, field.height) == (400, 600)
+    assert (field.stored_width, field.stored_height) == (800, 1200)
+    assert np.abs(field.pixels.astype(int) - np.rot90(picture(600, 400), -1)).mean() < 2
+
+
+def test_a_field_whose_sides_are_no_multiples_is_not_made_smaller(tmp_path: Path) -> None:
+    field = read_image(write(tmp_path, save(picture(1201, 800), "JPEG")), reduction=2)
+    assert (field.width, field.height, field.reduction) == (1201, 800, 1)
+
+
 # ------------------------------------------------------------------------------------------------------------- refusals
 def noise_jpeg(**options: Any) -> bytes:
     noise = np.random.default_rng(3).integers(0, 255, (300, 400, 3), dtype=np.uint8)

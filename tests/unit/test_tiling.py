@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sphero_core.bundle import InputSpec
-from sphero_core.tiling import LEAST_SHRINK, plan_tiles
+from sphero_core.tiling import LEAST_SHRINK, SPARE_DETAIL, plan_tiles, reduction_for
 
 SPEC = InputSpec(height=384, width=512, cell_diameter=60.0)
 
@@ -46,6 +46,13 @@ def test_every_cell_is_whole_in_a_tile_that_owns_it(width: int, height: int, dia
             and tile.y + SPEC.height >= min(plan.height, cy + radius)
             for tile in owners
         )
+
+
+@given(diameter=st.floats(1, 5000))
+def test_a_field_is_made_smaller_as_far_as_its_cells_stay_larger_than_the_network_needs(diameter: float) -> None:
+    factor, enough = reduction_for(diameter, SPEC), SPARE_DETAIL * SPEC.cell_diameter
+    assert factor == 1 or diameter / factor >= enough
+    assert factor == 8 or diameter / (2 * factor) < enough
 
 
 @pytest.mark.parametrize("diameter", [0.0, -3.0, float("nan"), float("inf")])

@@ -1,0 +1,85 @@
+"""A field whose cells are much larger than the network needs is analysed smaller, and tells the same."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from sphero_core import case
+from sphero_core.bundle import load_bundle, shipped_bundle
+from sphero_core.case import FieldSource, analyse_source
+from sphero_core.detector import Detector, load_detector
+from sphero_core.exports import FieldRecord, cells_csv
+from sphero_core.image import read_image
+from sphero_core.render import draw_overlay
+from sphero_core.synthetic import SyntheticField, draw_smear, random_style
+from sphero_core.types import FieldFindings, FieldImage
+
+DIAMETER = 280.0
+SAME = {
+    "width": 0.01,
+    "height": 0.01,
+    "area_px2": 0.01,
+    "equivalent_diameter_px": 0.005,
+    "perimeter_px": 0.01,
+} | dict.fromkeys(("area_um2", "perimeter_um", "circularity_ratio", "axis_ratio", "solidity_ratio"), 0.01)
+
+
+@pytest.fixture(scope="module")
+def detector() -> Detector:
+    return load_detector(load_bundle(shipped_bundle()))
+
+
+@pytest.fixture(scope="module")
+def smear() -> SyntheticField:
+    rng = np.random.default_rng(11)
+    return draw_smear(random_style(rng, width=1600, height=1200, cell_diameter_px=DIAMETER), rng)
+
+
+@pytest.fixture(scope="module")
+def source(smear: SyntheticField, tmp_path_factory: pytest.TempPathFactory) -> FieldSource:
+    path = tmp_path_factory.mktemp("smear") / "field.jpg"
+    cv2.imwrite(str(path), smear.pixels[:, :, ::-1], [cv2.IMWRITE_JPEG_QUALITY, 92])
+    return FieldSource(path, "field.jpg")
+
+
+def rows(image: FieldImage, findings: FieldFindings) -> list[list[str]]:
+    record = FieldRecord("field.jpg", "0" * 64, image.stored_width, image.stored_height, 0.05, findings)
+    return [line.split(",") for line in cells_csv([record]).splitlines()]
+
+
+def test_counts_places_and_measures_are_those_of_the_whole_field(
+    detector: Detector, source: FieldSource, smear: SyntheticField, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image, findings = analyse_source(detector, source, DIAMETER)
+    monkeypatch.setattr(case, "reduction_for", lambda *_: 1)
+    whole_image, whole = analyse_source(detector, source, DIAMETER)
+
+    assert (image.reduction, whole_image.reduction) == (2, 1)
+    assert findings.cell_diameter_px == whole.cell_diameter_px == DIAMETER
+    drawn = sum(cell.cell_class.is_red_cell for cell in smear.cells)
+    for found in (findings, whole):
+        assert abs(sum(cell.cell_class.is_red_cell for cell in found.cells) - drawn) <= 1
+    columns, *small = rows(image, findings)
+    _, *large = rows(whole_image, whole)
+    pairs = [(mine, min(large, key=lambda other: _apart(mine, other))) for mine in small]
+    pairs = [(mine, other) for mine, other in pairs if _apart(mine, other) < 0.1 * DIAMETER]
+    assert len(pairs) >= len(small) - 1
+    for name, usual in SAME.items():
+        place = columns.index(name)
+        ratios = [float(mine[place]) / float(other[place]) for mine, other in pairs]
+        assert np.median(ratios) == pytest.approx(1.0, abs=usual), name
+
+
+def _apart(mine: list[str], other: list[str]) -> float:
+    """Pixels between the corners of two cells' boxes in the stored picture."""
+    return float(np.hypot(float(mine[5]) - float(other[5]), float(mine[6]) - float(other[6])))
+
+
+def test_the_overlay_of_the_whole_picture_is_that_of_the_smaller_one(detector: Detector, source: FieldSource) -> None:
+    image, findings = analyse_source(detector, source, DIAMETER)
+    whole = read_image(source.path)
+    small, large = (draw_overlay(each, findings, um_per_pixel=0.05).astype(int) for each in (image, whole))
+    assert small.shape == large.shape
+    assert np.abs(small - large).mean() < 2
