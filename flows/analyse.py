@@ -6,6 +6,7 @@ A result and the messages that tell it are committed together, with the messages
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 

@@ -208,8 +208,10 @@ class Shown:
         image = self._image(result)
         if image is None:
             return None
-        side = max(8, round(AROUND * max(cell.box[2:])))
-        x, y = cell.x + cell.mask.shape[1] // 2 - side // 2, cell.y + cell.mask.shape[0] // 2 - side // 2
+        scale = image.width / result.findings.width  # the field may have been analysed smaller
+        side = max(8, round(AROUND * max(cell.box[2:]) * scale))
+        height, width = cell.mask.shape
+        x, y = round((cell.x + width / 2) * scale) - side // 2, round((cell.y + height / 2) * scale) - side // 2
         padded = cv2.copyMakeBorder(image.pixels, side, side, side, side, cv2.BORDER_REPLICATE)
         crop = padded[y + side : y + 2 * side, x + side : x + 2 * side]
         caption = f"{spherocyte_score(cell):.2f} {'sph.' if cell.cell_class is CellClass.SPHEROCYTE else 'other'}"
