@@ -298,7 +298,7 @@ def test_five_thousand_cells_and_their_report_are_told_in_bounded_time(tmp_path:
     assert made is not None
     case = CaseEvidence(COUNTS, BUNDLE, (field.source,), (made.ref,))
     build_report(case, SUBJECT, ORIGIN, software=SOFTWARE)
-    assert time.monotonic() - began < 20  # some 3 s on an idle core
+    assert time.monotonic() - began < 20
     assert len(made.body) < 8_000_000
     assert sum(group.NumberOfAnnotations for group in read(made).AnnotationGroupSequence) == 5000
     assert made.kind is ObjectKind.ANNOTATIONS
