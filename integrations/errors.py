@@ -19,6 +19,7 @@
     │   │   └── InstanceMismatch     its data set is another instance than its sender says
     │   ├── InstanceConflict     other bytes came before under its UID; both are kept
     │   ├── InstanceNotTaken     it cannot be kept just now; its sender is to send it again
+    │   ├── ObjectDamaged        the file of an object that we made is gone, or another than was frozen
     │   ├── ObjectRefused        a result cannot be told as a DICOM object; the attribute is named
     │   ├── ReportNotTaken       a requester of storage commitment did not take our answer; try again later
     │   └── SandboxFailed        the process that reads instances does not work; nothing is known about the file
@@ -142,6 +143,10 @@ class ReportNotTaken(DicomError):
 
 class SandboxFailed(DicomError):
     """The process that reads DICOM files does not start, or answers nonsense; nothing is known about the file."""
+
+
+class ObjectDamaged(DicomError):
+    """The file of an object that we made is gone, or another than was frozen; nothing of it may leave."""
 
 
 class ObjectRefused(DicomError):
