@@ -90,7 +90,7 @@ def test_postgresql_refuses_to_empty_the_log(postgresql_url: str) -> None:
         database.upgrade()
         for table in ("audit_events", "audit_head", "reports", "messages"):
             with pytest.raises(ConstraintBroken), database.transaction("test") as work:
-                work.audit._session.execute(text(f"TRUNCATE {table}"))
+                work.audit._session.execute(text(f"TRUNCATE {table} CASCADE"))
 
 
 def edit(connection: Connection, column: str, value: object) -> None:
