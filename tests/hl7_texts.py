@@ -324,7 +324,9 @@ def notes_of(texts: dict[str, str], status: ResultStatus) -> list[str]:
         return [*lines_of(f"No result: {texts['reason']}"), *comment] * 2
     special = {
         ResultStatus.UNVERIFIED: ["Counted by software; not verified by a person."],
-        ResultStatus.RELEASED: ["Released as final by software, by a rule of the laboratory; not verified by a person."],
+        ResultStatus.RELEASED: [
+            "Released as final by software, by a rule of the laboratory; not verified by a person."
+        ],
         ResultStatus.CORRECTED: ["Corrected result; it replaces the one reported before."],
         ResultStatus.WRONG_PATIENT: ["Reported for the wrong patient: disregard this result."],
     }.get(status, [])
