@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
 
 from db.views import CaseView, FieldView
@@ -54,7 +54,7 @@ async def analyse_all(
     """
     recorder = _Recorder(at_hand, say)
     try:
-        async with aclosing(_answers(at_hand, case, fields, cell_diameter_px)) as answers:
+        async with aclosing(_answers(at_hand, case, fields, cell_diameter_px, recorder.idle)) as answers:
             async for answer in answers:
                 await recorder.take(answer)
     finally:
@@ -63,28 +63,39 @@ async def analyse_all(
 
 
 async def _answers(
-    at_hand: Services, case: CaseView, fields: Sequence[FieldView], cell_diameter_px: float | None
+    at_hand: Services,
+    case: CaseView,
+    fields: Sequence[FieldView],
+    cell_diameter_px: float | None,
+    idle: Callable[[], Awaitable[None]],
 ) -> AsyncGenerator[Answer, None]:
-    """What the model says of each field, in order; it is asked some fields ahead."""
+    """What the model says of each field, in order; it is asked some fields ahead. `idle` is called where it is slow to answer."""
     ahead: deque[tuple[FieldView, asyncio.Future[FieldFindings]]] = deque()
     try:
         for field in fields:
             asked = at_hand.model.analyse(at_hand.work.task(case, field), cell_diameter_px)
             ahead.append((field, asyncio.wrap_future(asked)))
             if len(ahead) == AHEAD:
-                yield await _answer(*ahead.popleft())
+                yield await _answer(*ahead.popleft(), idle)
         while ahead:
-            yield await _answer(*ahead.popleft())
+            yield await _answer(*ahead.popleft(), idle)
     finally:
         for _, future in ahead:
             future.cancel()
 
 
-async def _answer(field: FieldView, future: asyncio.Future[FieldFindings]) -> Answer:
+async def _answer(
+    field: FieldView, future: asyncio.Future[FieldFindings], idle: Callable[[], Awaitable[None]]
+) -> Answer:
     try:
+        answered, _ = await asyncio.wait({future}, timeout=AT_RISK_SECONDS)
+        if not answered:
+            await idle()
         return field, await future
     except (FieldRefused, FieldFatal) as refusal:
         return field, str(refusal)
+    finally:
+        future.cancel()  # where this was cancelled; nothing happens to one that is done
 
 
 class _Recorder:
@@ -102,6 +113,11 @@ class _Recorder:
         self._gathered.append(answer)
         worth = sum(found.seconds for _, found in self._gathered if isinstance(found, FieldFindings))
         if len(self._gathered) == TOGETHER or worth >= AT_RISK_SECONDS:
+            await self._write()
+
+    async def idle(self) -> None:
+        """Write down what was gathered: the next answer takes its time."""
+        if self._gathered:
             await self._write()
 
     async def finish(self) -> None:
