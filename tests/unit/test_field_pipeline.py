@@ -13,6 +13,7 @@ import pytest
 
 from db.states import FieldState
 from db.views import FieldView
+from flows import field_pipeline
 from flows.errors import FieldRefused, ModelUnavailable
 from flows.field_pipeline import AHEAD, TOGETHER, analyse_all
 from sphero_core.types import BundleId, FieldFindings
@@ -31,23 +32,28 @@ def fields(count: int) -> list[FieldView]:
 class Scripted:
     """Model and database of a case: answers as it is told, and notes what is asked and recorded."""
 
-    def __init__(self, faults: dict[str, Exception] | None = None, seconds: float = 0.1) -> None:
+    def __init__(
+        self, faults: dict[str, Exception] | None = None, seconds: float = 0.1, late: frozenset[str] = frozenset()
+    ) -> None:
         self.faults = faults or {}
+        self.late = late
         self.seconds = seconds
         self.asked: list[Future[FieldFindings]] = []
         self.most_at_once = 0
         self.commits: list[list[str]] = []
         self.refused: list[str] = []
         self.said: list[str] = []
+        self.kept = asyncio.Event()
 
     def analyse(self, field: FieldView, _diameter: float | None) -> Future[FieldFindings]:
         future: Future[FieldFindings] = Future()
         self.asked.append(future)
         self.most_at_once = max(self.most_at_once, sum(not each.done() for each in self.asked))
-        asyncio.get_running_loop().call_later(0.001 * len(self.asked), self._answer, field, future)
+        if field.field_id not in self.late:
+            asyncio.get_running_loop().call_later(0.001 * len(self.asked), self.answer, field, future)
         return future
 
-    def _answer(self, field: FieldView, future: Future[FieldFindings]) -> None:
+    def answer(self, field: FieldView, future: Future[FieldFindings]) -> None:
         if not future.set_running_or_notify_cancel():
             return
         if fault := self.faults.get(field.field_id):
@@ -57,11 +63,13 @@ class Scripted:
 
     def record(self, found: Sequence[tuple[FieldView, FieldFindings]], _bundle: BundleId) -> None:
         self.commits.append([field.field_id for field, _ in found])
+        self._loop.call_soon_threadsafe(self.kept.set)
 
     def refuse(self, field: FieldView, _reason: str) -> None:
         self.refused.append(field.field_id)
 
     async def run(self, count: int) -> list[str]:
+        self._loop = asyncio.get_running_loop()
         model = SimpleNamespace(analyse=self.analyse, wait_ready=lambda _seconds: BUNDLE)
         work = SimpleNamespace(task=lambda _case, field: field, record=self.record, refuse=self.refuse)
         at_hand: Any = SimpleNamespace(model=model, work=work)
@@ -87,6 +95,19 @@ async def test_an_analysis_that_took_long_is_recorded_at_once() -> None:
     case = Scripted(seconds=30.0)
     await case.run(3)
     assert case.commits == [["0"], ["1"], ["2"]]
+
+
+async def test_what_was_found_is_not_left_unrecorded_while_the_next_field_is_slow(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(field_pipeline, "AT_RISK_SECONDS", 0.05)
+    case = Scripted(seconds=0.001, late=frozenset({"3"}))
+    running = asyncio.create_task(case.run(5))
+    await asyncio.wait_for(case.kept.wait(), 20)
+    assert case.commits == [["0", "1", "2"]]
+    case.answer(fields(5)[3], case.asked[3])
+    assert await running == []
+    assert case.recorded == ["0", "1", "2", "3", "4"]
 
 
 async def test_a_refused_field_is_put_aside_and_the_rest_goes_on() -> None:
