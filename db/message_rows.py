@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, func, or_, select
+from sqlalchemy import Select, and_, func, or_, select
 
 from db.context import Context
 from db.errors import NotFound
@@ -38,15 +38,18 @@ class MessageRows:
         return message_view(self._locked.get(message_id) or self._row(message_id))
 
     def find(self, name: str) -> MessageView:
-        """Return one message by its id or its control id.
+        """Return one message by its id, its control id, or the SOP instance UID of what it brings (the first of several).
 
         Raises
         ------
         NotFound
         """
-        row = self._session.scalar(select(Message).where(or_(Message.message_id == name, Message.control_id == name)))
+        named = or_(
+            Message.message_id == name, Message.control_id == name, and_(Message.part == name, Message.part != "")
+        )
+        row = self._session.scalars(select(Message).where(named).order_by(Message.position).limit(1)).first()
         if row is None:
-            raise NotFound("no message has this id or control id")
+            raise NotFound("no message has this id, control id or SOP instance UID")
         return message_view(row)
 
     def of_case(self, case_id: str) -> tuple[MessageView, ...]:

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import hashlib
 
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
 from db.deliveries import MAX_ATTEMPTS, Deliveries
 from db.errors import IllegalMove
+from db.object_schema import Commitment
 from db.queue import message_view
 from db.schema import Message
-from db.states import DONE_MESSAGES, MessageState
+from db.states import DONE_MESSAGES, CommitmentState, MessageState
 from db.views import MessageView
 
 __all__ = ["MAX_ATTEMPTS", "Outbox"]
@@ -29,11 +30,19 @@ class Outbox(Deliveries):
     """The outbox within one transaction (`UnitOfWork.outbox`)."""
 
     def enqueue(
-        self, case_id: str, revision: int, destination: str, *, order_key: str, control_id: str, body: bytes
+        self,
+        case_id: str,
+        revision: int,
+        destination: str,
+        *,
+        order_key: str,
+        control_id: str,
+        body: bytes,
+        part: str = "",
     ) -> MessageView:
         """Freeze a message and queue it.
 
-        The first message for a case, revision and destination stands: called again it is returned as it is, whatever
+        The first message for a case, revision, destination and part stands: called again it is returned as it is, whatever
         the new bytes are.
 
         Parameters
@@ -42,6 +51,8 @@ class Outbox(Deliveries):
             Messages with the same key reach the destination in the order in which they were queued.
         control_id : str
             MSH-10 of `body`, unique.
+        part : str
+            SOP instance UID of the DICOM object that `body` names; empty for HL7.
 
         Raises
         ------
@@ -54,6 +65,7 @@ class Outbox(Deliveries):
                 Message.case_id == case_id,
                 Message.revision == revision,
                 Message.destination == destination,
+                Message.part == part,
                 Message.edition == 1,
             )
         )
@@ -63,6 +75,7 @@ class Outbox(Deliveries):
             case_id=case_id,
             revision=revision,
             destination=destination,
+            part=part,
             edition=1,
             order_key=order_key,
             control_id=control_id,
@@ -92,6 +105,20 @@ class Outbox(Deliveries):
         self._move(row, MessageState.WAITING, reason=None)
         row.attempts = 0
         row.ack_code = row.ack = row.ack_seconds = row.delivered_at = row.batch = None
+        asked = update(Commitment).where(Commitment.message_id == message_id)
+        self._session.execute(asked.values(state=CommitmentState.DUE, requests=0, reason=None, settled_at=None))
+
+    def uncommitted(self, message_id: str, reason: str) -> None:
+        """Record that an archive took the message's object and does not keep it; nothing happens where it waits again.
+
+        Raises
+        ------
+        NotFound
+        """
+        row = self._lock(message_id)
+        if row.state is MessageState.DELIVERED:
+            self._move(row, MessageState.PARKED, reason=reason)
+            row.delivered_at = None
 
     def skip(self, message_id: str, reason: str) -> None:
         """Give up a message for good, so that those behind it can go.
@@ -136,6 +163,7 @@ class Outbox(Deliveries):
             case_id=row.case_id,
             revision=row.revision,
             destination=row.destination,
+            part=row.part,
             edition=row.edition + 1,
             supersedes=row.message_id,
             order_key=row.order_key,

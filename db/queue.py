@@ -46,6 +46,7 @@ def message_view(row: Message) -> MessageView:
         case_id=row.case_id,
         revision=row.revision,
         destination=row.destination,
+        part=row.part,
         edition=row.edition,
         supersedes=row.supersedes,
         order_key=row.order_key,

@@ -300,6 +300,7 @@ class Picture(Base):
 class Message(Base):
     """One outbound message; a trigger refuses to change its bytes, hash, control id or place.
 
+    `part` is the SOP instance UID of a DICOM object, and empty for HL7, where one message tells all of a version.
     `edition` counts from 1 the messages that tell one version of a case to one destination: a person who corrects a
     refused message makes the next edition, which `supersedes` it. `batch` numbers the files of a destination that takes
     several messages in one file.
@@ -309,7 +310,7 @@ class Message(Base):
     __table_args__ = (
         UniqueConstraint("message_id"),
         UniqueConstraint("control_id"),
-        UniqueConstraint("case_id", "revision", "destination", "edition"),
+        UniqueConstraint("case_id", "revision", "destination", "part", "edition"),
         UniqueConstraint("supersedes"),
         Index(
             "ix_messages_queue",
@@ -341,6 +342,7 @@ class Message(Base):
     case_id: Mapped[str] = mapped_column(ForeignKey("cases.case_id"))
     revision: Mapped[int]
     destination: Mapped[str]
+    part: Mapped[str]
     edition: Mapped[int]
     supersedes: Mapped[str | None] = mapped_column(String(36))
     order_key: Mapped[str]

@@ -35,6 +35,7 @@ from db.identities import Identities
 from db.inbound import Inbound
 from db.instances import Instances
 from db.matching import Matching
+from db.objects import ResultObjects
 from db.orders import Orders
 from db.outbox import Outbox
 from db.patients import Patients
@@ -60,6 +61,7 @@ class UnitOfWork:
     instances : Instances
     cursors : Cursors
     headers : Headers
+    objects : ResultObjects
     patients : Patients
     pledges : Pledges
     orders : Orders
@@ -75,6 +77,7 @@ class UnitOfWork:
         self.reports = Reports(context)
         self.reviews = Reviews(context, self.reports)
         self.outbox = Outbox(context)
+        self.objects = ResultObjects(context, self.outbox)
         self.inbound = Inbound(context)
         self.instances = Instances(context)
         self.cursors = Cursors(context)

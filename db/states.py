@@ -45,6 +45,15 @@ class MessageState(StrEnum):
     SKIPPED = "skipped"
 
 
+class CommitmentState(StrEnum):
+    """What an archive said about keeping an object."""
+
+    DUE = "due"
+    ASKED = "asked"
+    COMMITTED = "committed"
+    FAILED = "failed"
+
+
 class OrderState(StrEnum):
     """Where an order of the LIS stands."""
 
@@ -164,6 +173,7 @@ MESSAGE_MOVES: Mapping[tuple[MessageState, MessageState], str] = {
     (_SENT.PARKED, _SENT.DELIVERED): "the answer to an earlier attempt came late",
     (_SENT.PARKED, _SENT.SKIPPED): "a person skipped it",
     (_SENT.DELIVERED, _SENT.WAITING): "a person sends it again",
+    (_SENT.DELIVERED, _SENT.PARKED): "the archive took it and does not commit itself to keep it",
     (_SENT.SKIPPED, _SENT.WAITING): "a person sends it again",
 }
 """Legal moves of a message. `WAITING` never becomes `DELIVERED`: it was not sent."""

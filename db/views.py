@@ -249,6 +249,8 @@ class MessageView:
     ----------
     position : int
         Place in the queue; within an order key messages leave by it.
+    part : str
+        SOP instance UID of the DICOM object whose file `body` names; empty for an HL7 message.
     edition : int
         From 1; a person who corrects a refused message makes the next one.
     supersedes : str or None
@@ -272,6 +274,7 @@ class MessageView:
     case_id: str
     revision: int
     destination: str
+    part: str
     edition: int
     supersedes: str | None
     order_key: str

@@ -14,11 +14,12 @@ from db.session import Database, UnitOfWork
 from db.states import CaseState, FieldState, HoldReason
 from db.views import CaseView, FieldResult, FieldView, PictureView, ReportView
 from flows.errors import CaseStopped
+from flows.grading import CaseGrader
 from flows.model_child import ImageTask
 from flows.outcome import outcome_of, read_material
 from flows.release import ACTOR, REOPENED, Release
 from integrations.dicom.frames import MEDIA_TYPE, frame_name
-from integrations.errors import PatientUnknown, TextRefused
+from integrations.errors import ObjectRefused, PatientUnknown, TextRefused
 from sphero_core.types import BundleId, FieldFindings
 
 log = logging.getLogger(__name__)
@@ -56,6 +57,8 @@ class CaseWork:
         Where a case names none.
     lease_seconds : float
         How long a case belongs to a worker that gives no sign.
+    grader : CaseGrader or None
+        By default the shipped scheme, and nothing known of the model's false calls.
     """
 
     def __init__(
@@ -66,12 +69,14 @@ class CaseWork:
         release: Release,
         pixel_aspect: float,
         lease_seconds: float = 120.0,
+        grader: CaseGrader | None = None,
     ) -> None:
         self._database = database
         self._store = store
         self._release = release
         self._pixel_aspect = pixel_aspect
         self.lease_seconds = lease_seconds
+        self._grader = grader or CaseGrader()
 
     @property
     def due(self) -> frozenset[CaseState]:
@@ -146,10 +151,10 @@ class CaseWork:
         with self._database.reading() as work:
             material = read_material(work, case)
         try:
-            report = self._release.commit(case, owner, outcome_of(material))
+            report = self._release.commit(case, owner, outcome_of(material, self._grader))
         except PatientUnknown as error:
             raise self._hold(case.case_id, HoldReason.NO_PATIENT, str(error)) from None
-        except TextRefused as error:
+        except (TextRefused, ObjectRefused) as error:
             raise self._hold(case.case_id, HoldReason.UNSENDABLE, str(error)) from None
         return None if report is None else CaseResult(report, material.fields, material.refused)
 

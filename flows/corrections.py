@@ -29,6 +29,8 @@ def corrected(message: MessageView, text: bytes) -> tuple[bytes, str]:
     ConformanceError
         Nothing was changed, or what may not be; or the message breaks a rule.
     """
+    if message.part:
+        raise ConformanceError(("a DICOM object is not edited: correct the case, and a new version replaces it",))
     body = b"".join(
         line + b"\r" for line in text.replace(b"\r\n", b"\r").replace(b"\n", b"\r").split(b"\r") if line.strip()
     )

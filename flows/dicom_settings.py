@@ -264,12 +264,37 @@ class ArchiveSettings(PeerSettings):
         return value
 
 
+class CommitmentSettings(TlsListenerSection):
+    """Where archives with ``commitment = true`` report that they keep what they took.
+
+    Attributes
+    ----------
+    ae_title : str
+        Ours, as which the archive reports to us.
+    patience_seconds : float
+        After so long without an answer an archive is asked again.
+    """
+
+    host: Host = "127.0.0.1"
+    port: Port = 11113
+    ae_title: AeTitle = "SPHERO"
+    patience_seconds: Seconds = 600.0
+
+
 class DicomSettings(Section):
-    """Images in, results out."""
+    """Images in, results out.
+
+    Attributes
+    ----------
+    codes : mapping of str to tuple of str
+        Codes of the site in place of ours in objects: value, scheme and meaning.
+    """
 
     receiver: ReceiverSettings = ReceiverSettings()
     store: tuple[StoreSettings, ...] = ()
     archive: tuple[ArchiveSettings, ...] = ()
+    commitment: CommitmentSettings = CommitmentSettings()
+    codes: dict[str, tuple[str, str, str]] = {}
 
     @field_validator("store")
     @classmethod

@@ -45,8 +45,8 @@ class Fate:
 
     @property
     def code(self) -> str | None:
-        """MSA-1 when the receiver answered."""
-        return self.delivery.code if self.delivery else None
+        """MSA-1, or the status of a DICOM store, when the receiver answered."""
+        return (self.delivery.code or self.delivery.status or None) if self.delivery else None
 
     @property
     def answer(self) -> bytes | None:

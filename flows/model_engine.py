@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from sphero_core.bundle import load_bundle
 from sphero_core.case import FieldSource, analyse_source
 from sphero_core.detector import Candidates, Detector, load_detector
 from sphero_core.image import read_image, read_reduced
+from sphero_core.quality import DEFAULT_LIMITS, QualityLimits
 from sphero_core.scale import measure_cell_diameters
 from sphero_core.types import BundleId, FieldFindings
 
@@ -28,9 +30,18 @@ class DetectorEngine:
         With its bundle.
     live : callable
         Called after each pass.
+    limits : QualityLimits
+        What a field must keep to be counted.
     """
 
-    def __init__(self, detector: Detector, bundle: BundleId, live: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        detector: Detector,
+        bundle: BundleId,
+        live: Callable[[], None],
+        limits: QualityLimits = DEFAULT_LIMITS,
+    ) -> None:
+        self._limits = limits
         self._detector = replace(detector, forward=self._forward)
         self._network = detector.forward
         self._live = live
@@ -49,7 +60,7 @@ class DetectorEngine:
     def analyse(self, task: ImageTask, cell_diameter_px: float | None) -> FieldFindings:
         """Find and measure the cells of a field."""
         source = FieldSource(task.path, "", task.frame, task.pixel_aspect)
-        return analyse_source(self._detector, source, cell_diameter_px)[1]
+        return analyse_source(self._detector, source, cell_diameter_px, self._limits)[1]
 
     def draw(self, task: ImageTask, findings: FieldFindings) -> bytes:
         """The findings drawn over their field, as JPEG."""
@@ -62,7 +73,13 @@ class DetectorEngine:
         return candidates
 
 
-def load_engine(bundle_folder: str, live: Callable[[], None]) -> DetectorEngine:
-    """Verify a bundle, import TensorFlow and load the network."""
-    bundle = load_bundle(Path(bundle_folder))
-    return DetectorEngine(load_detector(bundle), bundle.id, live)
+def engine_argument(bundle_folder: Path, limits: QualityLimits) -> str:
+    """What `load_engine` is to be given, as one argument of a command line."""
+    return json.dumps({"bundle": str(bundle_folder), "quality": asdict(limits)})
+
+
+def load_engine(argument: str, live: Callable[[], None]) -> DetectorEngine:
+    """Verify a bundle, import TensorFlow and load the network; `argument` as of `engine_argument`."""
+    given = json.loads(argument)
+    bundle = load_bundle(Path(given["bundle"]))
+    return DetectorEngine(load_detector(bundle), bundle.id, live, QualityLimits(**given["quality"]))

@@ -9,11 +9,11 @@ from typing import Any
 from db.session import UnitOfWork
 from db.states import FieldState
 from db.views import CaseView, FieldResult, FieldView, QuarantineView
+from flows.grading import CaseGrader
 from flows.intake import refused_pictures
 from flows.refusals import why_nothing
 from sphero_core.exports import FieldRecord, summary_document
 from sphero_core.morphology import relate_to_case
-from sphero_core.statistics import count_case
 from sphero_core.types import BundleId, CaseCounts
 
 
@@ -74,11 +74,13 @@ def read_material(work: UnitOfWork, case: CaseView) -> Material:
     )
 
 
-def outcome_of(material: Material) -> Outcome:
-    """Count a case whose every field has its outcome."""
+def outcome_of(material: Material, grader: CaseGrader) -> Outcome:
+    """Count and grade a case whose every field has its outcome."""
     case, fields = material.case, material.fields
-    counts = _counted(case, fields, refused=len(material.refused) + len(material.files))
     bundle = fields[-1].bundle if fields else None
+    found = [result.findings for result in fields]
+    counts = grader.count(found, bundle, case.acquisition.um_per_pixel)
+    counts = _with_files(counts, put_aside=len(material.refused) + len(material.files))
     body = summary_document(bundle, records_of(case, fields), counts) if bundle is not None else {}
     nothing = None if counts.fields else why_nothing(fields, material.refused, material.files)
     return Outcome(counts, bundle, body, nothing, fields)
@@ -99,10 +101,10 @@ def records_of(case: CaseView, fields: Sequence[FieldResult]) -> list[FieldRecor
     ]
 
 
-def _counted(case: CaseView, fields: Sequence[FieldResult], *, refused: int) -> CaseCounts:
-    counts = count_case([result.findings for result in fields], um_per_pixel=case.acquisition.um_per_pixel)
-    if not refused:
+def _with_files(counts: CaseCounts, *, put_aside: int) -> CaseCounts:
+    """The counts, with what is said of files that could not be read."""
+    if not put_aside:
         return counts
-    files = "1 file" if refused == 1 else f"{refused} files"
-    said = f"{files} of the case could not be read and {'was' if refused == 1 else 'were'} put aside."
+    files = "1 file" if put_aside == 1 else f"{put_aside} files"
+    said = f"{files} of the case could not be read and {'was' if put_aside == 1 else 'were'} put aside."
     return replace(counts, limitations=(*counts.limitations, said))

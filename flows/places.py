@@ -32,6 +32,11 @@ class Places:
         return self.data / "store"
 
     @property
+    def objects(self) -> Path:
+        """DICOM objects that we made, named by their content; they name the patient."""
+        return self.data / "objects"
+
+    @property
     def quarantine(self) -> Path:
         """Refused files with the reason."""
         return self.data / "quarantine"
@@ -70,7 +75,15 @@ class Places:
         """
         try:
             self.data.mkdir(mode=0o750, parents=True, exist_ok=True)
-            for folder in (self.store, self.quarantine, self.pictures, self.reports, self.prefect, self.logs):
+            for folder in (
+                self.store,
+                self.objects,
+                self.quarantine,
+                self.pictures,
+                self.reports,
+                self.prefect,
+                self.logs,
+            ):
                 folder.mkdir(mode=0o750, exist_ok=True)
             self.incoming.mkdir(mode=0o770, parents=True, exist_ok=True)
         except OSError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import tzinfo
+from datetime import datetime, tzinfo
 from enum import StrEnum
 from importlib.metadata import version
 
@@ -15,6 +15,7 @@ from db.release_moves import Standing
 from db.session import Database, UnitOfWork
 from db.states import CaseState
 from db.views import CaseView, FieldResult, ReportView
+from flows.archive import Archiving, Prepared
 from flows.errors import CaseStopped
 from flows.message_pictures import MessagePictures
 from flows.outcome import Outcome
@@ -51,6 +52,8 @@ class Release:
         The time, aware, in the site's time zone.
     policy : ReleasePolicy
         What of the machine's results leaves without a person.
+    archiving : Archiving or None
+        Makes the DICOM objects that go with a result; None for none.
     """
 
     def __init__(
@@ -61,8 +64,10 @@ class Release:
         pictures: MessagePictures,
         clock: Clock,
         policy: ReleasePolicy = ReleasePolicy.PRELIMINARY,
+        archiving: Archiving | None = None,
     ) -> None:
         self._policy = policy
+        self._archiving = archiving
         self._database = database
         self._pictures = pictures
         self._profiles = profiles
@@ -82,11 +87,15 @@ class Release:
         ------
         CaseStopped
             A further field came meanwhile.
-        PatientUnknown, TextRefused
+        PatientUnknown, TextRefused, ObjectRefused
             The messages cannot be built: nothing is recorded.
+        StoreError
+            The objects cannot be kept just now: nothing is recorded.
         LeaseLost, DatabaseError
         """
         pictures = prepare_pictures(self._database, self._pictures, self._profiles, case.case_id, outcome.fields)
+        made = self._moment(case)
+        objects = self._objects(case, outcome, made)
         with self._database.transaction(ACTOR) as work:
             if work.cases.get(case.case_id).state is CaseState.OPEN:
                 raise CaseStopped(*REOPENED)
@@ -95,13 +104,32 @@ class Release:
                 report = None
             else:
                 work.cases.analysed(case.case_id, owner=owner)
-                report = self._record(work, case, owner, outcome, pictures)
+                report = self._record(work, case, owner, outcome, pictures, made)
+                if report.new and self._archiving is not None:
+                    self._archiving.queue(work, case, objects)
         if report is None:
             log.info("case waits for a person's signature", extra={"case": case.case_id, "revision": case.revision})
             return None
         told = "case reported" if report.not_obtained is None else "case reported: no result"
         log.info(told, extra={"case": case.case_id, "revision": case.revision})
         return report
+
+    def _moment(self, case: CaseView) -> datetime:
+        """When this version is made; nobody else makes one while the case is ours."""
+        with self._database.reading() as work:
+            earlier = [each for each in work.reports.of_case(case.case_id) if each.revision < case.revision]
+        now = self._clock()
+        return moment_of(now, earlier).astimezone(now.tzinfo)
+
+    def _objects(self, case: CaseView, outcome: Outcome, made: datetime) -> Prepared:
+        """The DICOM objects, made before the transaction: that takes seconds where there are many cells."""
+        if self._archiving is None or outcome.not_obtained is not None:
+            return Prepared()
+        with self._database.reading() as work:
+            done = any(each.revision == case.revision for each in work.reports.of_case(case.case_id))
+            if done or self._waits(work, case, outcome):
+                return Prepared()  # committed before, with its objects; or nothing leaves without a person
+        return self._archiving.prepare(case, outcome.fields, outcome.counts, outcome.bundle, made)
 
     def _waits(self, work: UnitOfWork, case: CaseView, outcome: Outcome) -> bool:
         """Whether a person must act first: always once a final result is out, and by the policy for any result."""
@@ -116,8 +144,8 @@ class Release:
         owner: str,
         outcome: Outcome,
         pictures: Mapping[str, tuple[Picture, ...]],
+        made: datetime,
     ) -> ReportView:
-        now = self._clock()
         earlier = [each for each in work.reports.of_case(case.case_id) if each.revision < case.revision]
         report = work.reports.add(
             case.case_id,
@@ -128,10 +156,10 @@ class Release:
             body=outcome.body,
             not_obtained=outcome.not_obtained,
             final=self._policy is ReleasePolicy.FINAL,
-            at=moment_of(now, earlier),
+            at=made,
         )
         if report.new:
-            queue_messages(work, report, earlier, self._profiles, pictures, now.tzinfo)
+            queue_messages(work, report, earlier, self._profiles, pictures, made.tzinfo)
         return report
 
 

@@ -25,6 +25,7 @@ from db.states import ReportStatus
 from db.views import FieldResult, Identity, ReportView
 from flows.analyse import image_task
 from flows.errors import ReviewRefused
+from flows.grading import CaseGrader
 from flows.message_pictures import most_telling
 from flows.outcome import Material, outcome_of, read_material
 from flows.report_pdf import report_pdf
@@ -66,11 +67,22 @@ class ReportDesk:
         The site's time zone.
     pixel_aspect : float
         Where a case names none.
+    grader : CaseGrader
+        As the versions were counted.
     """
 
     def __init__(
-        self, *, database: Database, store: Path, folder: Path, laboratory: str, zone: tzinfo, pixel_aspect: float
+        self,
+        *,
+        database: Database,
+        store: Path,
+        folder: Path,
+        laboratory: str,
+        zone: tzinfo,
+        pixel_aspect: float,
+        grader: CaseGrader,
     ) -> None:
+        self._grader = grader
         self._database = database
         self._store = store
         self._folder = folder
@@ -104,9 +116,9 @@ class ReportDesk:
             if set(kept) >= set(KINDS):
                 return {kind: self._read(kept[kind]) for kind in KINDS}
             identity, material = work.identities.get(case_id), read_material(work, case)
-        if report.not_obtained is None and canonical_json(outcome_of(material).body) != report.body:
+        if report.not_obtained is None and canonical_json(outcome_of(material, self._grader).body) != report.body:
             raise ReviewRefused(
-                f"the case changed since version {report.revision}, of which no report was made; sign, and take the new one's"
+                f"the case, or how cases are graded, changed since version {report.revision}, of which no report was made; sign, and take the new one's"
             )
         content = self._content(report, reports, identity, material)
         made = report.created_at.astimezone(self._zone)

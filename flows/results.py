@@ -125,12 +125,12 @@ def _patient(identity: Identity) -> Patient | None:
         identity.patient_issuer,
         identity.family or "",
         identity.given or "",
-        _birth_date(identity.birth_date),
+        birth_date_of(identity.birth_date),
         identity.sex or "",
     )
 
 
-def _birth_date(text: str | None) -> date | None:
+def birth_date_of(text: str | None) -> date | None:
     """A full date; a year or month alone is not one, and is left out rather than made up."""
     try:
         return date.fromisoformat(text) if text else None

@@ -17,6 +17,7 @@ from db.review_views import CellReview, GradeChange
 from db.session import Database, UnitOfWork
 from db.views import ReportView
 from flows.errors import ReviewRefused
+from flows.grading import CaseGrader
 from flows.message_pictures import MessagePictures
 from flows.outcome import Outcome, outcome_of, read_material
 from flows.release import prepare_pictures, queue_messages
@@ -44,11 +45,20 @@ class ReviewDesk:
     pictures : MessagePictures
     clock : callable
         The time, aware, in the site's time zone.
+    grader : CaseGrader or None
+        By default the shipped scheme, and nothing known of the model's false calls.
     """
 
     def __init__(
-        self, *, database: Database, profiles: Mapping[str, Profile], pictures: MessagePictures, clock: Clock
+        self,
+        *,
+        database: Database,
+        profiles: Mapping[str, Profile],
+        pictures: MessagePictures,
+        clock: Clock,
+        grader: CaseGrader | None = None,
     ) -> None:
+        self._grader = grader or CaseGrader()
         self._database = database
         self._profiles = profiles
         self._pictures = pictures
@@ -72,7 +82,7 @@ class ReviewDesk:
         NotFound, DatabaseError
         """
         with self._database.reading() as work:
-            return outcome_of(read_material(work, work.cases.get(case_id)))
+            return outcome_of(read_material(work, work.cases.get(case_id)), self._grader)
 
     def sign(self, case_id: str, actor: Actor, *, comment: str = "", grade: str = "", reason: str = "") -> ReportView:
         """Make the final version of a result, or a corrected one where a final one is out, and queue what tells it.
@@ -140,7 +150,7 @@ class ReviewDesk:
     def _sign(self, case_id: str, actor: Actor, comment: str, grade: str, reason: str) -> ReportView:
         with self._database.reading() as work:
             seen = work.reviews.seen(case_id)
-            outcome = outcome_of(read_material(work, work.cases.get(case_id)))
+            outcome = outcome_of(read_material(work, work.cases.get(case_id)), self._grader)
         if outcome.bundle is None or outcome.not_obtained is not None:
             why = (outcome.not_obtained or "").replace("\n", "; ")
             raise ReviewRefused(f"there is no result to sign ({why}); `sphero case reject` closes the case")

@@ -12,7 +12,7 @@ from flows.places import places_of
 from flows.report_desk import ReportDesk
 from flows.review_desk import ReviewDesk
 from flows.settings import Settings
-from flows.wiring import make_profiles
+from flows.wiring import make_grader, make_profiles
 
 
 def make_review_desk(settings: Settings, database: Database) -> ReviewDesk:
@@ -36,6 +36,7 @@ def make_review_desk(settings: Settings, database: Database) -> ReviewDesk:
         profiles=make_profiles(settings),
         pictures=MessagePictures(file=pictures.file, url=settings.http_url),
         clock=functools.partial(datetime.now, settings.time_zone),
+        grader=make_grader(settings),
     )
 
 
@@ -50,4 +51,5 @@ def make_report_desk(settings: Settings, database: Database) -> ReportDesk:
         laboratory=settings.site.name,
         zone=settings.time_zone,
         pixel_aspect=settings.folder.pixel_aspect,
+        grader=make_grader(settings),
     )

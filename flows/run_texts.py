@@ -122,7 +122,8 @@ def percentage(counts: CaseCounts) -> str:
     if counts.spherocyte_percent is None or counts.ci95 is None:
         return "No red cell was counted"
     low, high = counts.ci95
-    return f"{counts.spherocyte_percent:.1f} % spherocytes (95 % interval {low:.1f} to {high:.1f} %)"
+    graded = f", grade {counts.grading.grade} by the scheme {counts.grading.scheme}" if counts.grading else ""
+    return f"{counts.spherocyte_percent:.1f} % spherocytes (95 % interval {low:.1f} to {high:.1f} %){graded}"
 
 
 def delivery_line(message: MessageView) -> str:

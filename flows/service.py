@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from db.errors import DatabaseError
+from flows.archive_wiring import Archives
 from flows.courier import Courier
 from flows.deliver import Sender
 from flows.dicom_stores import Stores
@@ -115,6 +116,7 @@ class Service:
         self._http: HttpServer | None = None
         self._courier: Courier | None = None
         self._orders = OrderListener(settings, self.database, self._nudge)
+        self._archives = Archives(settings, self.places, self.database)
         self._stores = Stores(settings, self.database, self.places.store, self._nudge)
         self._receiver = ReceiverProcess(settings, self.places)
 
@@ -156,6 +158,7 @@ class Service:
         self.database.upgrade()
         recover(self.database, self._staging, self._owner)
         self._orders.start()
+        self._archives.start()
         self._senders = make_senders(self.settings, self.database, f"{name}/sender", self._profiles)
         for output in self.places.logs.glob("*.log"):
             if output.stat().st_size > KEPT_OUTPUT:
@@ -329,6 +332,7 @@ class Service:
         self._receiver.stop()
         self._orders.stop()
         self._stores.stop()
+        self._archives.stop()
         for sender in self._senders.values():
             sender.stop()
         if self._courier is not None:

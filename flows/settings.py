@@ -10,7 +10,10 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, fie
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from flows.dicom_settings import DicomSettings
+from flows.quality_settings import QualitySettings
 from flows.setting_types import Host, Name, Network, Port, Seconds, Section, TlsListenerSection, TlsSection
+from sphero_core.grading import DAVIS, SCHEMES, GradingScheme
+from sphero_core.statistics import MICROCYTE_UM
 
 ENV_PREFIX = "SPHERO_"
 DATA = "<data>"
@@ -44,6 +47,36 @@ class Site(Section):
     name: str = ""
     time_zone: Annotated[str, AfterValidator(_zone)] = "UTC"
     release_policy: Literal["preliminary", "hold", "final"] = "preliminary"
+    scheme: dict[Name, dict[Literal["1+", "2+", "3+", "4+"], float]] = {}
+    grade_scheme: Name = DAVIS.name
+    microcyte_um: Annotated[float, Field(gt=0, le=20)] = MICROCYTE_UM
+
+    @field_validator("scheme")
+    @classmethod
+    def _cut_offs(cls, schemes: dict[str, dict[str, float]]) -> dict[str, dict[str, float]]:
+        for name, cut_offs in schemes.items():
+            if name in SCHEMES:
+                raise ValueError(f'"{name}" is shipped and cannot be changed; give yours another name')
+            GradingScheme(name, tuple(sorted(cut_offs.items())))
+        return schemes
+
+    @field_validator("grade_scheme")
+    @classmethod
+    def _known_scheme(cls, name: str, info: ValidationInfo) -> str:
+        known = [*SCHEMES, *info.data.get("scheme", {})]
+        if name not in known:
+            raise ValueError(f"must be one of {', '.join(known)}, or be given by its cut-offs in [site.scheme.NAME]")
+        return name
+
+    @property
+    def grading(self) -> GradingScheme:
+        """The scheme that cases are graded by."""
+        ours = self.scheme.get(self.grade_scheme)
+        return (
+            SCHEMES[self.grade_scheme]
+            if ours is None
+            else GradingScheme(self.grade_scheme, tuple(sorted(ours.items())))
+        )
 
 
 class Paths(Section):
@@ -182,6 +215,7 @@ class Settings(BaseSettings):
     hl7: Hl7Settings = Hl7Settings()
     dicom: DicomSettings = DicomSettings()
     model: ModelSettings = ModelSettings()
+    quality: QualitySettings = QualitySettings()
     http: HttpSettings = HttpSettings()
     review: ReviewSettings = ReviewSettings()
 

@@ -13,13 +13,16 @@ from pathlib import Path
 from db.context import utc_now
 from db.session import Database
 from flows.analyse import CaseWork
+from flows.archive_wiring import make_archive_senders, make_archiving
 from flows.completion import Completion
 from flows.deliver import AT_ONCE, Sender
 from flows.dicom_accept import InstanceDesk
 from flows.dicom_assembly import Assembly
 from flows.dicom_folder import DicomFolder
+from flows.grading import CaseGrader
 from flows.intake import Intake
 from flows.message_pictures import MessagePictures
+from flows.model_engine import engine_argument
 from flows.model_process import ModelProcess
 from flows.orders import OrderDesk
 from flows.pictures import Pictures
@@ -63,8 +66,14 @@ class EngineChoice:
 
 
 def chosen_engine(settings: Settings) -> EngineChoice:
-    """The real engine with the bundle of the settings."""
-    return EngineChoice(REAL_ENGINE, str(resolve_bundle(settings.model.bundle)))
+    """The real engine with bundle and limits of quality of the settings."""
+    argument = engine_argument(resolve_bundle(settings.model.bundle), settings.quality.limits)
+    return EngineChoice(REAL_ENGINE, argument)
+
+
+def make_grader(settings: Settings) -> CaseGrader:
+    """How cases are counted and graded."""
+    return CaseGrader(settings.site.grading, resolve_bundle(settings.model.bundle), settings.site.microcyte_um)
 
 
 def make_database(settings: Settings) -> Database:
@@ -196,8 +205,8 @@ def make_order_desk(settings: Settings, database: Database, released: Callable[[
 def make_senders(
     settings: Settings, database: Database, owner: str, profiles: Mapping[str, Profile]
 ) -> dict[str, Sender]:
-    """One sender for each destination."""
-    senders = {}
+    """One sender for each destination, and for each DICOM archive."""
+    senders = make_archive_senders(settings, database, owner)
     for destination in settings.hl7.destination:
         transport, longest = make_transport(destination, profiles[destination.name].ack_policy)
         in_files = destination.kind == "batch"
@@ -270,8 +279,10 @@ def make_services(
             pictures=MessagePictures(file=pictures.file, url=settings.http_url),
             clock=functools.partial(datetime.now, settings.time_zone),
             policy=ReleasePolicy(settings.site.release_policy),
+            archiving=make_archiving(settings, places, database),
         ),
         pixel_aspect=settings.folder.pixel_aspect,
+        grader=make_grader(settings),
     )
     return Services(
         database=database,

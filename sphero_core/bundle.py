@@ -1,7 +1,7 @@
 """The model bundle: one folder with the exported network and everything needed to use and to trust it.
 
     <bundle>/
-      bundle.json        name, version, input, thresholds, spherocyte judge, calibration, training data and split, figures, licences
+      bundle.json        name, version, input, thresholds, spherocyte judge, calibration, share of false calls, training data, figures, licences
       model/             the TensorFlow SavedModel
       SHA256             one line: the SHA-256 over all other files
 
@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -70,6 +71,8 @@ class Bundle:
 
     `label_margin` is how far the boxes that people drew stand off the cells' outlines, as a share of the median cell's diameter: an
     evaluation compares boxes drawn in that way. `calibration` is that of P(Spherocyte | red cell); None where none helped.
+    `false_call_percent` is the share of red cells that it calls spherocytes on held-out smears without any, in percent; None where
+    that was not measured.
     """
 
     path: Path
@@ -80,6 +83,7 @@ class Bundle:
     label_margin: float
     description: dict[str, Any]
     calibration: Calibration | None = None
+    false_call_percent: float | None = None
 
     @property
     def model_path(self) -> Path:
@@ -137,9 +141,55 @@ def load_bundle(path: Path) -> Bundle:
             label_margin=float(description.get("label_margin", 0.0)),
             description=description,
             calibration=None if calibration is None else Calibration.from_mapping(calibration),
+            false_call_percent=_false_call_percent(description.get("false_calls")),
         )
     except (ValueError, KeyError, TypeError) as error:
         raise BundleError(f"{_DESCRIPTION} of the model bundle cannot be read: {error}") from error
+
+
+def record_false_calls(path: Path, evaluation: Mapping[str, Any], smears: str) -> str:
+    """Write into a bundle how often it calls red cells spherocytes on smears without any, and seal it anew.
+
+    Parameters
+    ----------
+    path : Path
+        Of an intact bundle.
+    evaluation : mapping
+        What `sphero evaluate --points` wrote for this bundle.
+    smears : str
+        Which smears these were, in words; none of them may have been trained or chosen on.
+
+    Returns
+    -------
+    str
+        The new SHA-256.
+
+    Raises
+    ------
+    BundleError
+        The bundle is not intact, or the evaluation is not one of labelled points without spherocytes.
+    """
+    description = load_bundle(path).description
+    try:
+        labelled = evaluation["confusion"].get("Spherocyte")
+        share, points, images = float(evaluation["false_spherocyte_share"]), evaluation["points"], evaluation["images"]
+    except (KeyError, TypeError, AttributeError, ValueError):
+        raise BundleError("this is no output of `sphero evaluate --points`; give the file that it wrote") from None
+    if labelled:
+        raise BundleError(
+            f"{sum(labelled.values())} of the points are labelled Spherocyte; measure on smears without any"
+        )
+    description["false_calls"] = {"share": share, "points": points, "images": images, "smears": smears}
+    return seal_bundle(path, description)
+
+
+def _false_call_percent(kept: Mapping[str, Any] | None) -> float | None:
+    if kept is None:
+        return None
+    share = float(kept["share"])
+    if not 0 <= share <= 1:
+        raise ValueError(f"a share of false calls of {share} lies outside 0 to 1")
+    return 100 * share
 
 
 def seal_bundle(path: Path, description: dict[str, Any]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from sphero_core.errors import ImageError, UnsupportedImage
 from sphero_core.exports import FieldRecord
 from sphero_core.image import probe_image, read_image, read_reduced
 from sphero_core.morphology import relate_to_case
+from sphero_core.quality import DEFAULT_LIMITS, QualityLimits, assess_field
 from sphero_core.scale import case_cell_diameter, measure_cell_diameters
 from sphero_core.tiling import reduction_for
 from sphero_core.types import FieldFindings, FieldImage, Quality
@@ -83,10 +85,15 @@ def measure_case(sources: Sequence[FieldSource]) -> float | None:
     return case_cell_diameter(measured)
 
 
-def analyse_source(detector: Detector, source: FieldSource, cell_diameter_px: float | None) -> tuple[
-    FieldImage, FieldFindings
-]:  # fmt: skip
+def analyse_source(
+    detector: Detector,
+    source: FieldSource,
+    cell_diameter_px: float | None,
+    limits: QualityLimits = DEFAULT_LIMITS,
+) -> tuple[FieldImage, FieldFindings]:
     """Read one field, at half its size or less where its cells are that large, and find its cells.
+
+    A field that breaks a limit of quality has none and says why.
 
     Raises
     ------
@@ -97,14 +104,23 @@ def analyse_source(detector: Detector, source: FieldSource, cell_diameter_px: fl
         raise UnsupportedImage(source.refusal)
     reduction = 1 if cell_diameter_px is None else reduction_for(cell_diameter_px, detector.input)
     image = read_image(source.path, frame=source.frame, pixel_aspect=source.pixel_aspect, reduction=reduction)
+    started = time.perf_counter()
+    shown_diameter = None if cell_diameter_px is None else cell_diameter_px / image.reduction
+    quality = assess_field(image.pixels, shown_diameter, limits)
     if cell_diameter_px is None:
-        refused = Quality(accepted=False, reasons=(NO_SCALE,))
-        return image, FieldFindings((), image.width, image.height, float("nan"), 0, 0.0, quality=refused)
+        quality = Quality(accepted=False, reasons=quality.reasons or (NO_SCALE,))
+    if cell_diameter_px is None or not quality.accepted:
+        diameter = float("nan") if cell_diameter_px is None else cell_diameter_px
+        seconds = time.perf_counter() - started
+        return image, FieldFindings((), image.width, image.height, diameter, 0, seconds, quality=quality)
     return image, analyse_field(detector, image, cell_diameter_px)
 
 
 def analyse_case(
-    detector: Detector, sources: Sequence[FieldSource], on_field: OnField | None = None
+    detector: Detector,
+    sources: Sequence[FieldSource],
+    on_field: OnField | None = None,
+    limits: QualityLimits = DEFAULT_LIMITS,
 ) -> list[FieldRecord]:
     """Analyse every field of a case and relate the cells to the case's median red cell.
 
@@ -114,6 +130,8 @@ def analyse_case(
     sources : sequence of FieldSource
     on_field : callable, optional
         Called after each field that was read, with its pixels, which are not kept.
+    limits : QualityLimits
+        What a field must keep to be counted.
 
     Returns
     -------
@@ -125,7 +143,7 @@ def analyse_case(
     for source in sources:
         digest = source.sha256 or hashlib.sha256(source.path.read_bytes()).hexdigest()
         try:
-            image, findings = analyse_source(detector, source, diameter)
+            image, findings = analyse_source(detector, source, diameter, limits)
         except ImageError as error:
             records.append(FieldRecord(source.label, digest, None, None, source.um_per_pixel, None, str(error)))
             continue

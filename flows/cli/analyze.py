@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flows.cli.analyze_dicom import decoded, is_dicom
-from flows.cli.model import BundleOption, bundle_of, quiet_tensorflow
+from flows.cli.model import BundleOption, quiet_tensorflow
 from flows.cli.output import AsJson, fail, print_json
 
 if TYPE_CHECKING:
@@ -45,14 +45,17 @@ def analyze(
     as_json: AsJson = False,
 ) -> None:
     """Analyse the images (JPEG, PNG, TIFF, DICOM) of one case; writes summary.json, cells.csv, coco.json and one overlay PNG for each field."""
+    from flows.config import load_settings
     from sphero_core.bundle import load_bundle, resolve_bundle
     from sphero_core.case import analyse_case
     from sphero_core.detector import load_detector
     from sphero_core.exports import summary_document, write_exports
+    from sphero_core.grading import GradingRule
     from sphero_core.statistics import count_case
 
     sources = find_sources(paths, pixel_aspect=pixel_aspect or 1.0, um_per_pixel=um_per_pixel)
-    loaded = load_bundle(resolve_bundle(bundle_of(bundle)))
+    settings = load_settings()
+    loaded = load_bundle(resolve_bundle(bundle or settings.model.bundle))
     out.mkdir(parents=True, exist_ok=True)
     from flows.cli.progress import shown
 
@@ -68,10 +71,12 @@ def analyze(
                 write_overlay(out, source, image, findings)
                 progress.advance()
 
-            records = analyse_case(detector, sources, on_field)
+            records = analyse_case(detector, sources, on_field, settings.quality.limits)
     scales = {source.um_per_pixel for source in sources}
     scale = scales.pop() if len(scales) == 1 else None
-    counts = count_case([r.findings for r in records if r.findings is not None], um_per_pixel=scale)
+    found = [r.findings for r in records if r.findings is not None]
+    rule = GradingRule(settings.site.grading, loaded.false_call_percent)
+    counts = count_case(found, um_per_pixel=scale, rule=rule, microcyte_um=settings.site.microcyte_um)
     write_exports(out, loaded.id, records, counts)
     if as_json:
         print_json(summary_document(loaded.id, records, counts))
@@ -138,6 +143,8 @@ def _print(records: list[FieldRecord], counts: CaseCounts, out: Path) -> None:
         low, high = counts.ci95
         share = f"{counts.spherocyte_percent:.1f} % (95 % interval {low:.1f} to {high:.1f} %)"
         print(f"case: {counts.spherocytes} spherocytes of {counts.red_cells} red cells, {share}")
+    if counts.grading is not None:
+        print(f"grade {counts.grading.grade} by the scheme {counts.grading.scheme}. {counts.grading.reason}")
     for limitation in counts.limitations:
         print(f"  {limitation}")
     print(f"written to {out}")

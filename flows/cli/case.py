@@ -49,7 +49,7 @@ def show_case(
     case: Annotated[str, typer.Argument(help="Our id of the case, or its accession number.")],
     as_json: AsJson = False,
 ) -> None:
-    """Show one case: its fields, what was refused, its reports and messages."""
+    """Show one case: its fields, what was refused, its reports, and each message from its source to the answer."""
     from db.errors import NotFound
 
     with open_database().reading() as work:
@@ -62,7 +62,7 @@ def show_case(
         print_json(shown)
         return
     print_facts({name: value for name, value in shown.items() if not isinstance(value, list)})
-    for name in ("fields", "refused files", "reports", "messages"):
+    for name in ("fields", "refused files", "reports", "messages", "lineage"):
         if shown[name]:
             print(f"\n{name}")
             print_rows(shown[name], as_json=False, empty="")
@@ -150,6 +150,23 @@ def _details(work: UnitOfWork, case: CaseView) -> dict[str, Any]:
                 "control id": message.control_id,
             }
             for message in work.outbox.of_case(case.case_id)
+        ],
+        "lineage": [
+            {
+                "version": each.revision,
+                "to": each.destination,
+                "object": each.kind or "hl7",
+                "source SOP UID": each.source_uid,
+                "source hash": each.source_sha256,
+                "model hash": each.bundle_sha256 or None,
+                "result SOP UID": each.result_uid,
+                "result hash": each.result_sha256,
+                "replaces": each.replaces,
+                "control id": each.control_id,
+                "answer": each.answer,
+                "committed": each.commitment.value if each.commitment else None,
+            }
+            for each in work.objects.lineage(case.case_id)
         ],
     }
 

@@ -18,6 +18,13 @@ name = ""                            # stands in messages as the sending facilit
 time_zone = "UTC"                    # IANA name, such as "Europe/Berlin"
 release_policy = "preliminary"       # results leave at once, as preliminary; "hold": not before a person signs; "final": as
                                      # final without a person, only where the site has validated that
+grade_scheme = "davis"               # 0, 1+ from 2 %, 2+ from 10, 3+ from 20, 4+ from 50; or "icsh-2015", or one of your own:
+microcyte_um = 6.0                   # red cells narrower than this are counted as microcytes, where the scale is known
+
+# [site.scheme.ours]                 # with grade_scheme = "ours"; each grade by the percentage from which it holds
+# "1+" = 1.0
+# "2+" = 5.0
+# "3+" = 15.0
 
 [paths]
 data = "sphero-data"                 # images, quarantine, pictures and, by default, the databases
@@ -137,8 +144,31 @@ tls = false                          # true: with cert_file and key_file; ca_fil
 # objects = ["ann", "sr"]            # annotations of each field, measurement report of each case; "seg": label maps
 # commitment = false                 # true: it is asked to confirm that it keeps them; of kind "dimse"
 
+[dicom.commitment]                   # where archives with commitment = true report that they keep what they took
+host = "127.0.0.1"
+port = 11113
+ae_title = "SPHERO"
+patience_seconds = 600.0             # without an answer for so long, an archive is asked again
+tls = false                          # true: with cert_file and key_file, as in [dicom.receiver]
+
+# [dicom.codes]                      # codes of the site in place of ours in objects: value, scheme, meaning
+
 [model]
 bundle = "<shipped>"                 # or a folder made by `sphero model export`
+
+[quality]                            # a field that breaks a limit is kept and shown, and not counted: deploy/docs/quality.md
+max_clipped_share = 0.05             # pixels so bright that the camera tells no difference
+min_clear_level = 60.0               # green level (0 to 255) of the smear without cells
+min_contrast = 0.035                 # density (log10) of cells over the smear
+max_edge_width = 0.175               # how wide outlines are, in cell diameters: focus
+min_cell_share = 0.04                # of the picture, covered by cells: thin end of the film
+max_cell_share = 0.72                # too crowded
+max_red_ratio = 0.88                 # red to green density of cells: a picture without colour has 1
+min_blue_ratio = 0.36                # blue to green density of cells: haematoxylin and eosin stay below
+max_blue_ratio = 1.3
+min_outline_share = 0.12             # outlines over area: things larger than cells stay below,
+max_outline_share = 0.7              # print and fibres above
+max_ink_share = 0.01                 # black or ink: pen marks, pointers
 
 [http]
 host = "127.0.0.1"                   # health, and pictures for Prefect's pages

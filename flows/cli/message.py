@@ -25,7 +25,7 @@ app.command("skip")(message_actions.skip_messages)
 
 @app.command("show")
 def show_message(
-    message: Annotated[str, typer.Argument(help="The message's id or control id, or a file that holds messages.")],
+    message: Annotated[str, typer.Argument(help="The message's id, control id or SOP UID, or a file of messages.")],
     raw: Annotated[bool, typer.Option("--raw", help="The text as it is sent, one segment a line.")] = False,
     components: Annotated[bool, typer.Option("--components", help="Each component on its own line.")] = False,
     as_json: AsJson = False,
@@ -37,6 +37,9 @@ def show_message(
         show_file(Path(message), raw=raw, components=components, as_json=as_json)
         return
     view = _find(message)
+    if view.part:
+        show_object(view, as_json=as_json)
+        return
     if as_json:
         print_json({**_row(view), "sha256": view.sha256, **_texts(view)})
         return
@@ -62,6 +65,31 @@ def guide(
     sender = settings.hl7.sending_application
     chosen = load_profile(profile, Path.cwd(), sending_application=sender, sending_facility=facility)
     print(written(chosen), end="")
+
+
+def show_object(view: MessageView, *, as_json: bool) -> None:
+    """Show a message that brings a DICOM object: its UIDs and file, and whether the archive confirmed that it keeps it."""
+    from dataclasses import asdict
+
+    from flows.archive_transport import object_of
+
+    with open_database().reading() as work:
+        told = work.objects.commitments_of([view.message_id]).get(view.message_id)
+    commitment = (
+        None
+        if told is None
+        else {
+            "commitment": told.state.value,
+            "asked": told.requests,
+            "settled": told.settled_at,
+            "because": told.reason,
+        }
+    )
+    shown = {**_row(view), **asdict(object_of(view)), **(commitment or {"commitment": None})}
+    if as_json:
+        print_json(shown)
+    else:
+        print_facts(shown)
 
 
 def show_file(file: Path, *, raw: bool, components: bool, as_json: bool) -> None:

@@ -58,6 +58,7 @@ def message_row(message: MessageView, now: datetime, *, plain: bool) -> dict[str
         "case": message.case_id,
         "version": message.revision,
         "to": message.destination,
+        "object": message.control_id[:-16].lower() if message.part else "hl7",
         "state": message.state.value,
         "answer": message.ack_code,
         "attempts": message.attempts,
@@ -72,7 +73,9 @@ def _destinations(work: UnitOfWork, only: str) -> list[str]:
     """Those of the settings, and those of earlier settings that still have messages."""
     from flows.config import load_settings
 
-    names = [destination.name for destination in load_settings().hl7.destination]
+    settings = load_settings()
+    names = [each.name for each in settings.hl7.destination]
+    names += [each.name for each in settings.dicom.archive]
     names += [name for name in work.outbox.destinations() if name not in names]
     return [name for name in names if only in ("", name)]
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -42,6 +44,7 @@ def show(bundle: BundleOption = None, as_json: AsJson = False) -> None:
         "spherocyte_judge": None,
         "calibration": None,
         "training_points": None,
+        "false_calls": None,
     }
     description = {**absent, **found.description}
     if as_json:
@@ -60,6 +63,25 @@ def verify(bundle: BundleOption = None, as_json: AsJson = False) -> None:
         print_json({"intact": True, "name": found.id.name, "version": found.id.version, "sha256": found.id.sha256})
     else:
         print(f"{found.id.name} {found.id.version} is what it was: SHA-256 {found.id.sha256}")
+
+
+@app.command("false-calls")
+def false_calls(
+    folder: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Folder of the bundle; it is sealed anew.")],
+    evaluation: Annotated[
+        Path, typer.Option(metavar="FILE", help="What `sphero evaluate --points` wrote.", exists=True, dir_okay=False)
+    ],
+    smears: Annotated[str, typer.Option(metavar="TEXT", help="Which smears these were; no network saw them before.")],
+) -> None:
+    """Record in a bundle how often it calls cells spherocytes on smears without any; the LIS is told `Detected` only above that."""
+    from sphero_core.bundle import load_bundle, record_false_calls
+
+    try:
+        figures = json.loads(evaluation.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise typer.BadParameter(f"it is no JSON: {error}", param_hint="--evaluation") from error
+    digest = record_false_calls(folder, figures, smears)
+    print(f"false calls {load_bundle(folder).false_call_percent:.2f} %, SHA-256 {digest}")
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -91,6 +91,8 @@ class Delivery:
         In words, without content of any message.
     seconds : float
         From the call to its end.
+    status : str
+        What a receiver that speaks another protocol answered, such as ``0xA700``.
     """
 
     outcome: Outcome
@@ -98,6 +100,7 @@ class Delivery:
     seconds: float
     ack: Ack | None = None
     raw: bytes = field(default=b"", repr=False)
+    status: str = ""
 
     @property
     def code(self) -> AckCode | None:

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from sphero_core.bundle import bundle_sha256, load_bundle, seal_bundle
+from flows.grading import CaseGrader
+from sphero_core.bundle import bundle_sha256, load_bundle, record_false_calls, seal_bundle, shipped_bundle
 from sphero_core.errors import BundleError
+from tests.unit.test_statistics import make_field
 
 
 @pytest.fixture
@@ -66,3 +68,41 @@ def test_a_description_without_thresholds_is_refused(bundle: Path) -> None:
     seal_bundle(bundle, {"name": "trial", "version": "1", "input": {"height": 1, "width": 1, "cell_diameter": 1.0}})
     with pytest.raises(BundleError, match="thresholds"):
         load_bundle(bundle)
+
+
+CLEAN = {"confusion": {"RBC": {"Spherocyte": 3}}, "false_spherocyte_share": 0.012, "points": 250, "images": 4}
+
+
+def test_false_calls_are_recorded_and_rule_what_is_detected(bundle: Path) -> None:
+    before = load_bundle(bundle)
+    fields = [make_field(960, 40)] * 2
+    assert before.false_call_percent is None
+    digest = record_false_calls(bundle, CLEAN, "four smears of healthy donors")
+    after = load_bundle(bundle)
+    assert after.id.sha256 == digest != before.id.sha256
+    assert after.false_call_percent == pytest.approx(1.2)
+    grader = CaseGrader(bundle=bundle)
+    gradings = [grader.count(fields, each, None).grading for each in (after.id, before.id, None)]
+    assert [grading is not None and grading.detected for grading in gradings] == [True, False, False]
+    told = [" ".join(grader.count(fields, each, None).limitations) for each in (after.id, before.id)]
+    assert ["false spherocytes is not known" in each for each in told] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("evaluation", "told"),
+    [
+        ({"box": {}}, "no output of"),
+        ({**CLEAN, "confusion": {"RBC": {}, "Spherocyte": {"RBC": 2}}}, "2 of the points are labelled Spherocyte"),
+        ({**CLEAN, "false_spherocyte_share": None}, "no output of"),
+    ],
+)
+def test_other_figures_are_no_false_calls(bundle: Path, evaluation: dict[str, object], told: str) -> None:
+    with pytest.raises(BundleError, match=told):
+        record_false_calls(bundle, evaluation, "smears")
+    assert load_bundle(bundle).false_call_percent is None
+
+
+def test_the_shipped_bundle_says_how_often_it_is_wrong() -> None:
+    false_calls = load_bundle(shipped_bundle()).description["false_calls"]
+    assert 0 < false_calls["share"] < 0.05
+    assert false_calls["points"] > 1000

@@ -14,6 +14,7 @@ from flows.cli.init import TEMPLATE
 from flows.config import check_settings, load_settings
 from flows.errors import SettingsError
 from flows.settings import Settings
+from sphero_core.grading import DAVIS
 
 SECRET = "hunter2"
 DESTINATIONS = """
@@ -43,6 +44,9 @@ def _no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"foldr": {}}, "[foldr]: there is no such key; did you mean folder?"),
         ({"site": {"release_policy": "draft"}}, "[site] release_policy: must be one of 'preliminary', 'hold', 'final'"),
         ({"site": {"time_zone": "Mars/Olympus"}}, "[site] time_zone: must be a name of the IANA time zone list"),
+        ({"site": {"grade_scheme": "ours"}}, "[site] grade_scheme: must be one of davis, icsh-2015"),
+        ({"site": {"scheme": {"davis": {"1+": 3.0}}}}, '[site] scheme: "davis" is shipped and cannot be changed'),
+        ({"site": {"scheme": {"ours": {"1+": 9.0, "2+": 3.0}}}}, "[site] scheme: the cut-offs must rise"),
         ({"http": {"port": 0}}, "[http] port: input should be greater than or equal to 1"),
         ({"folder": {"pixel_aspect": float("nan")}}, "[folder] pixel_aspect: input should be"),
         ({"hl7": {"destination": [{"host": "h", "port": 1}]}}, "[[hl7.destination]] name: must be given"),
@@ -159,7 +163,7 @@ def test_the_file_that_init_writes_names_every_key() -> None:
         f"{section}.{key}"
         for section, values in sections(Settings().model_dump())
         for key in values
-        if f"\n{key} = " not in uncommented and f"[{section}.{key}]" not in uncommented
+        if f"\n{key} = " not in uncommented and f"[{section}.{key}" not in uncommented
     ]
     assert missing == []
 
@@ -178,6 +182,13 @@ def test_tls_files_are_meant_from_the_folder_of_the_file() -> None:
     hl7 = check_settings({"hl7": {"destination": [destination], "listener": listener}}, Path("/site")).hl7
     assert (hl7.destination[0].ca_file, hl7.destination[0].cert_file) == (Path("/site/tls/ca.pem"), Path("/etc/c.pem"))
     assert hl7.listener.key_file == Path("/site/c.key")
+
+
+def test_a_site_grades_by_its_own_scheme() -> None:
+    values = {"site": {"grade_scheme": "ours", "scheme": {"ours": {"2+": 5.0, "1+": 1.0}}}}
+    scheme = check_settings(values, Path("/")).site.grading
+    assert (scheme.name, scheme.grade_of(1.0), scheme.grade_of(5.0)) == ("ours", "1+", "2+")
+    assert check_settings({}, Path("/")).site.grading is DAVIS
 
 
 def test_addresses_for_people() -> None:

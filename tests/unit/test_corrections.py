@@ -16,7 +16,7 @@ from tests.hl7_examples import message
 
 BODY = message(1)
 PARKED = MessageView(
-    message_id="m", position=1, case_id="c", revision=1, destination="lis", edition=1, supersedes=None, order_key="c",
+    message_id="m", position=1, case_id="c", revision=1, destination="lis", part="", edition=1, supersedes=None, order_key="c",
     control_id=control_id_of(BODY), body=BODY, sha256="", state=MessageState.PARKED, attempts=1, next_attempt_at=None,
     lease_owner=None, lease_expires_at=None, reason=None, ack_code="AE", ack=None, ack_seconds=None, batch=None,
     created_at=datetime(2026, 11, 25, tzinfo=UTC), delivered_at=None,

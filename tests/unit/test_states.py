@@ -47,7 +47,7 @@ MESSAGE_GRID = """
               waiting sending delivered retry unknown parked skipped
     waiting      .       x        .       .      .       x      x
     sending      x       .        x       x      x       x      .
-    delivered    x       .        .       .      .       .      .
+    delivered    x       .        .       .      .       x      .
     retry        .       x        x       .      .       x      x
     unknown      .       x        x       .      .       x      x
     parked       x       .        x       .      .       .      x
