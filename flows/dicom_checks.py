@@ -70,7 +70,7 @@ def peer_check(peer: PeerSettings, receiver: ReceiverSettings) -> Check:
     kind = {StoreSettings: "store", ArchiveSettings: "archive"}.get(type(peer), "peer")
     remedies = {
         "store": f"see [[dicom.store]] {peer.name}; its images stay there",
-        "archive": f"see [[dicom.archive]] {peer.name}; no result is lost: the service sends none there yet",
+        "archive": f"see [[dicom.archive]] {peer.name}; results wait",
         "peer": "see the address, and its settings for us",
     }
     try:

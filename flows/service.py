@@ -150,10 +150,6 @@ class Service:
         self._owner = f"{name}/"
         if ReleasePolicy(self.settings.site.release_policy) is ReleasePolicy.FINAL:
             log.warning(FINAL_WITHOUT_PERSON)
-        if self.settings.dicom.archive:
-            log.warning(
-                "[[dicom.archive]] is looked at by `sphero doctor`; the service does not send results there yet"
-            )
         step("database")
         self.database.upgrade()
         recover(self.database, self._staging, self._owner)

@@ -136,8 +136,7 @@ tls = false                          # true: with cert_file and key_file; ca_fil
 # server_name = ""                   # name in its certificate, where it is not the host
 # tls = false                        # of kind "dimse": true with the files below, in PEM, as in [[hl7.destination]]
 
-# One block for each archive; kind, address, user, timeouts and tls as in [[dicom.store]]. `sphero doctor`, `sphero dicom echo` and
-# `sphero dicom send` use it; the service does not send results there yet.
+# One block for each archive that takes our results; kind, address, user, timeouts and tls as in [[dicom.store]].
 # [[dicom.archive]]
 # name = "archive"
 # kind = "dimse"                     # or "dicomweb" with url
