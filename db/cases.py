@@ -14,7 +14,7 @@ from db import schema
 from db.case_views import read_views
 from db.conflicts import shares_bytes
 from db.context import Context
-from db.errors import IllegalMove, NotFound
+from db.errors import IllegalMove, LeaseLost, NotFound
 from db.states import CaseState, HoldReason, ReportStatus
 from db.views import Acquisition, CaseView
 
@@ -252,6 +252,20 @@ class Cases:
             return False
         row.lease_expires_at = self._context.clock() + timedelta(seconds=ttl_seconds)
         return True
+
+    def require_lease(self, case_id: str, owner: str | None) -> None:
+        """Fence what follows in this transaction: it counts only while `owner` holds the case's lease.
+
+        Raises
+        ------
+        LeaseLost
+            Another worker has taken over, or the case was held; roll back.
+        NotFound
+        """
+        row = self._context.lock_case(case_id)
+        if owner is None:
+            raise LeaseLost(f"nobody holds the lease of case {case_id}")
+        self._context.require_lease(row, owner)
 
     def unclaim(self, case_id: str, owner: str, *, spent: bool = True) -> None:
         """Give a lease back; nothing happens where `owner` does not hold it.

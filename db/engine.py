@@ -23,7 +23,14 @@ READ_ONLY = "this transaction only reads; use Database.transaction to write"
 
 CONNECT_SECONDS = 10
 STATEMENT_SECONDS = 120
-IDLE_SECONDS = 300
+IDLE_SECONDS = 20
+"""A transaction that does nothing for so long is ended by the server: a machine that was cut off in one holds up no other."""
+
+READING_SECONDS = 300
+"""The same for one that only reads, and so holds up nobody."""
+
+LOST_SECONDS = 60
+"""So long either end waits for a sign of the other before it gives the connection up."""
 
 BUSY_SQLSTATES = frozenset({"40001", "40P01", "55P03", "57014"})
 """Serialization failure, deadlock, lock not available (also: lock timeout), statement timeout."""
@@ -87,6 +94,7 @@ def _postgresql(url: URL, busy_seconds: float) -> Engine:
         "lock_timeout": busy_seconds,
         "statement_timeout": STATEMENT_SECONDS,
         "idle_in_transaction_session_timeout": IDLE_SECONDS,
+        "tcp_user_timeout": LOST_SECONDS,
     }
     options = " ".join(f"-c {name}={int(seconds * 1000)}" for name, seconds in limits.items())
     network: dict[str, Any] = {
@@ -94,7 +102,7 @@ def _postgresql(url: URL, busy_seconds: float) -> Engine:
         "keepalives_idle": 30,
         "keepalives_interval": 10,
         "keepalives_count": 3,
-        "tcp_user_timeout": 60_000,
+        "tcp_user_timeout": LOST_SECONDS * 1000,
     }
     chosen: dict[str, Any] = {"options": options, "application_name": "spheroflow", **network}
     # What the URL says goes before our own.
@@ -104,7 +112,10 @@ def _postgresql(url: URL, busy_seconds: float) -> Engine:
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
         if connection.get_execution_options().get(READING):
-            connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            connection.exec_driver_sql(
+                "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY; "
+                f"SET LOCAL idle_in_transaction_session_timeout = '{READING_SECONDS}s'"
+            )
 
     return engine
 

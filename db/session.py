@@ -13,10 +13,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Self
 
-from sqlalchemy import URL, Engine, make_url
+from sqlalchemy import URL, Engine, func, make_url, select
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
@@ -31,6 +32,7 @@ from db.engine import READ_ONLY, READING, make_engine, translate
 from db.errors import DatabaseBusy, DatabaseError, UnsupportedDatabase
 from db.fields import Fields
 from db.headers import Headers
+from db.hosts import Hosts
 from db.identities import Identities
 from db.inbound import Inbound
 from db.instances import Instances
@@ -64,6 +66,7 @@ class UnitOfWork:
     objects : ResultObjects
     patients : Patients
     pledges : Pledges
+    hosts : Hosts
     orders : Orders
     matching : Matching
     audit : AuditLog
@@ -84,6 +87,7 @@ class UnitOfWork:
         self.headers = Headers(context)
         self.patients = Patients(context, self.identities)
         self.pledges = Pledges(context)
+        self.hosts = Hosts(context)
         self.orders = Orders(context, self.identities, self.patients)
         self.matching = Matching(context, self.cases, self.identities, self.patients)
         self.audit = AuditLog(context)
@@ -184,6 +188,19 @@ class Database:
             _create_file(Path(self._url.database))
         with _translated(), self._engine.begin() as connection:
             migration.upgrade(connection)
+
+    def clock_skew(self) -> float:
+        """Seconds by which this machine's clock is before that of the database's server; 0 on SQLite, which has none.
+
+        Raises
+        ------
+        DatabaseUnavailable
+        """
+        if self._url.get_backend_name() == "sqlite":
+            return 0.0
+        with _translated(), self._reading.begin() as connection:
+            there: datetime = connection.execute(select(func.clock_timestamp())).scalar_one()
+        return (self._clock() - there).total_seconds()
 
     def check(self) -> SchemaCheck:
         """Say whether the tables are those of this program, older, newer, or not there at all.

@@ -6,14 +6,14 @@ A result and the messages that tell it are committed together, with the messages
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from db.session import Database, UnitOfWork
 from db.states import CaseState, FieldState, HoldReason
 from db.views import CaseView, FieldResult, FieldView, PictureView, ReportView
-from flows.errors import CaseStopped
+from flows.errors import CaseStopped, StoreUnavailable
 from flows.grading import CaseGrader
 from flows.model_child import ImageTask
 from flows.outcome import outcome_of, read_material
@@ -55,6 +55,8 @@ class CaseWork:
         Commits results.
     pixel_aspect : float
         Where a case names none.
+    has_store : callable
+        Whether the store can be seen now; asked where a file of it cannot.
     lease_seconds : float
         How long a case belongs to a worker that gives no sign.
     grader : CaseGrader or None
@@ -68,9 +70,11 @@ class CaseWork:
         store: Path,
         release: Release,
         pixel_aspect: float,
+        has_store: Callable[[], bool] = lambda: True,
         lease_seconds: float = 120.0,
         grader: CaseGrader | None = None,
     ) -> None:
+        self._has_store = has_store
         self._database = database
         self._store = store
         self._release = release
@@ -99,9 +103,15 @@ class CaseWork:
             return case
         if case.state in (CaseState.REPORTED, CaseState.SIGNED):
             raise CaseStopped("Reported", "the case is reported")
-        outcome, message = _STOPPED.get(case.state, ("Taken", "another worker has the case"))
-        held = f" ({', '.join(case.hold_reasons)})" if case.hold_reasons else ""
-        raise CaseStopped(outcome, message + held)
+        raise _stopped(case)
+
+    def why_lost(self, case_id: str) -> CaseStopped | None:
+        """Why the lease of a case is lost: it was held, rejected or opened again; None where another worker has it."""
+        with self._database.reading() as work:
+            case = work.cases.get(case_id)
+        if case.state not in _STOPPED:
+            return None
+        return _stopped(case)
 
     def renew(self, case_id: str, owner: str) -> bool:
         """Prolong the lease; False where it is lost."""
@@ -123,15 +133,36 @@ class CaseWork:
         """Where a field's pixels are and what shape they have."""
         return image_task(self._store, case, field, self._pixel_aspect)
 
-    def record(self, found: Sequence[tuple[FieldView, FieldFindings]], bundle: BundleId) -> None:
-        """Record the findings of fields in one commit, and that a picture of each can be had."""
+    def require_store(self) -> None:
+        """See whether the store is there, where one of its files is not.
+
+        Raises
+        ------
+        StoreUnavailable
+            It is away as a whole, so that nothing is wrong with the case.
+        """
+        if not self._has_store():
+            raise StoreUnavailable(
+                "the store of images cannot be seen: mount it at [paths] shared; the case goes on then"
+            )
+
+    def record(self, case: CaseView, found: Sequence[tuple[FieldView, FieldFindings]], bundle: BundleId) -> None:
+        """Record the findings of fields in one commit, and that a picture of each can be had.
+
+        Raises
+        ------
+        LeaseLost
+            Another worker has the case by now; nothing is recorded.
+        """
         with self._database.transaction(ACTOR) as work:
+            work.cases.require_lease(case.case_id, case.lease_owner)
             for field, findings in found:
                 record_findings(work, field, bundle, findings)
 
-    def refuse(self, field: FieldView, reason: str) -> None:
-        """Put a field aside that cannot be analysed; its file is kept."""
+    def refuse(self, case: CaseView, field: FieldView, reason: str) -> None:
+        """Put a field aside that cannot be analysed; its file is kept. Raises as `record`."""
         with self._database.transaction(ACTOR) as work:
+            work.cases.require_lease(case.case_id, case.lease_owner)
             work.fields.quarantine(field.field_id, reason)
         log.warning("field quarantined: %s", reason, extra={"case": field.case_id})
 
@@ -153,9 +184,9 @@ class CaseWork:
         try:
             report = self._release.commit(case, owner, outcome_of(material, self._grader))
         except PatientUnknown as error:
-            raise self._hold(case.case_id, HoldReason.NO_PATIENT, str(error)) from None
+            raise self._hold(case, HoldReason.NO_PATIENT, str(error)) from None
         except (TextRefused, ObjectRefused) as error:
-            raise self._hold(case.case_id, HoldReason.UNSENDABLE, str(error)) from None
+            raise self._hold(case, HoldReason.UNSENDABLE, str(error)) from None
         return None if report is None else CaseResult(report, material.fields, material.refused)
 
     def result(self, case_id: str) -> CaseResult | None:
@@ -168,11 +199,18 @@ class CaseWork:
         with self._database.reading() as work:
             return {picture.field_id: picture for picture in work.reports.pictures_of(case_id)}
 
-    def _hold(self, case_id: str, reason: HoldReason, why: str) -> CaseStopped:
+    def _hold(self, case: CaseView, reason: HoldReason, why: str) -> CaseStopped:
         with self._database.transaction(ACTOR) as work:
-            work.cases.hold(case_id, reason)
-        log.warning("case held (%s): %s", reason, why, extra={"case": case_id})
+            work.cases.require_lease(case.case_id, case.lease_owner)
+            work.cases.hold(case.case_id, reason)
+        log.warning("case held (%s): %s", reason, why, extra={"case": case.case_id})
         return CaseStopped("Held", f"held ({reason}): {why}")
+
+
+def _stopped(case: CaseView) -> CaseStopped:
+    outcome, message = _STOPPED.get(case.state, ("Taken", "another worker has the case"))
+    held = f" ({', '.join(case.hold_reasons)})" if case.hold_reasons else ""
+    return CaseStopped(outcome, message + held)
 
 
 def record_findings(work: UnitOfWork, field: FieldView, bundle: BundleId, findings: FieldFindings) -> None:

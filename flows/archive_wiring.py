@@ -15,8 +15,9 @@ from flows.commitments import Commitments
 from flows.deliver import Sender
 from flows.dicom_settings import ArchiveSettings
 from flows.dicom_wiring import make_entity, make_web_service
+from flows.duties import Duties, destination_duty
 from flows.errors import PortTaken, SettingsError
-from flows.places import Places
+from flows.places import Places, places_of
 from flows.settings import Settings
 from integrations.dicom.codes import CodeBook, Concept
 from integrations.dicom.commitment import CommitmentListener, CommitmentReport
@@ -86,14 +87,14 @@ def make_archive_client(archive: ArchiveSettings) -> ArchiveClient:
     return StoreScu(make_entity(archive))
 
 
-def make_archive_senders(settings: Settings, database: Database, owner: str) -> dict[str, Sender]:
+def make_archive_senders(settings: Settings, database: Database, owner: str, duties: Duties) -> dict[str, Sender]:
     """One sender for each archive.
 
     Raises
     ------
     SettingsError, TlsError
     """
-    objects = ObjectStore(settings.data / "objects")
+    objects = ObjectStore(places_of(settings).objects)
     return {
         archive.name: Sender(
             name=archive.name,
@@ -105,6 +106,7 @@ def make_archive_senders(settings: Settings, database: Database, owner: str) -> 
             + LEASE_MARGIN,
             clock=utc_now,
             at_once=AT_ONCE,
+            permitted=duties.may(destination_duty(archive.name)),
         )
         for archive in settings.dicom.archive
     }
@@ -113,9 +115,9 @@ def make_archive_senders(settings: Settings, database: Database, owner: str) -> 
 class Archives:
     """What archives need beside their senders: files that nothing names are removed, and commitments asked for."""
 
-    def __init__(self, settings: Settings, places: Places, database: Database) -> None:
+    def __init__(self, settings: Settings, places: Places, database: Database, duties: Duties) -> None:
         self._archiving = make_archiving(settings, places, database)
-        self._commitments = make_commitments(settings, database)
+        self._commitments = make_commitments(settings, database, duties)
         section = settings.dicom.commitment
         self._address = f"{section.host}:{section.port}"
 
@@ -138,7 +140,7 @@ class Archives:
         self._commitments.stop()
 
 
-def make_commitments(settings: Settings, database: Database) -> Commitments:
+def make_commitments(settings: Settings, database: Database, duties: Duties) -> Commitments:
     """What asks archives whether they keep what they took; nothing is opened yet."""
     confirming: Mapping[str, ArchiveSettings] = {each.name: each for each in settings.dicom.archive if each.commitment}
     section = settings.dicom.commitment
@@ -160,4 +162,5 @@ def make_commitments(settings: Settings, database: Database) -> Commitments:
         make_listener=listener,
         patience_seconds=section.patience_seconds,
         clock=utc_now,
+        permitted=lambda name: duties.holds(destination_duty(name)),
     )

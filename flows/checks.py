@@ -17,8 +17,10 @@ from db.session import Database
 from db.upgrade import SchemaState
 from flows.dicom_checks import dicom_checks
 from flows.findings import Check, is_loopback
+from flows.host_checks import host_checks
 from flows.log import tell
 from flows.prefect_server import answers
+from flows.roles import own_share
 from flows.setting_types import TlsListenerSection, TlsSection
 from flows.settings import Destination, ListenerSettings, Settings
 from flows.wiring import make_client, make_profile, make_tls_files
@@ -37,7 +39,8 @@ EXPIRES_SOON = timedelta(days=30)
 
 
 def checks(settings: Settings) -> Iterator[Check]:
-    """Look at everything, one after the other."""
+    """Look at everything that is this machine's, one after the other."""
+    settings = own_share(settings)
     yield _bundle(settings)
     yield _disk(settings)
     yield _folder("data folder", settings.data, "set [paths] data to a folder of the service's user")
@@ -46,6 +49,7 @@ def checks(settings: Settings) -> Iterator[Check]:
             "incoming folder", settings.incoming, "set [folder] path, mount the share, give the user its rights"
         )
     yield _database(settings)
+    yield from host_checks(settings)
     yield _prefect(settings)
     if not settings.hl7.destination:
         yield Check("lis", "note", "no destination is set: results stay here", "add [[hl7.destination]] to sphero.toml")

@@ -52,6 +52,8 @@ class Commitments:
         How long an answer is waited for before the archive is asked again.
     clock : callable
         The time, aware.
+    permitted : callable
+        Whether this machine is the one that asks an archive.
     ask : callable
         `request_commitment`.
     """
@@ -64,6 +66,7 @@ class Commitments:
         make_listener: Callable[[Callable[[CommitmentReport], None]], CommitmentListener],
         patience_seconds: float,
         clock: Clock,
+        permitted: Callable[[str], bool] = lambda _name: True,
         ask: Ask = request_commitment,
     ) -> None:
         self._database = database
@@ -71,6 +74,7 @@ class Commitments:
         self._make_listener = make_listener
         self._patience_seconds = patience_seconds
         self._clock = clock
+        self._permitted = permitted
         self._ask = ask
         self._stopping = threading.Event()
         self._listener: CommitmentListener | None = None
@@ -149,7 +153,7 @@ class Commitments:
         problem = ""
         while not self._stopping.wait(LOOK_SECONDS):
             try:
-                if self.ask(name):
+                if self._permitted(name) and self.ask(name):
                     self._stopping.wait(GATHER_SECONDS)  # what follows goes into one question
                 problem = ""
             except DatabaseError as error:

@@ -95,6 +95,7 @@ def _refuse_doubled_names(settings: Settings) -> None:
 
 def _completed(settings: Settings, folder: Path) -> Settings:
     data = folder / settings.paths.data.expanduser()
+    shared = folder / settings.paths.shared.expanduser() if settings.paths.shared else None
     incoming = folder / Path(settings.folder.path.replace(DATA, str(data))).expanduser()
     bundle = settings.model.bundle
     if not bundle.startswith("<"):
@@ -104,7 +105,7 @@ def _completed(settings: Settings, folder: Path) -> Settings:
         url = f"sqlite:///{folder / url.removeprefix('sqlite:///')}"
     return settings.model_copy(
         update={
-            "paths": settings.paths.model_copy(update={"data": data}),
+            "paths": settings.paths.model_copy(update={"data": data, "shared": shared}),
             "folder": settings.folder.model_copy(update={"path": str(incoming)}),
             "database": settings.database.model_copy(update={"url": url}),
             "model": settings.model.model_copy(update={"bundle": bundle}),

@@ -70,6 +70,9 @@ class Courier:
 
     def _look(self, sender: Sender, asked: float | None) -> float | None:
         """Do what is to be done now; gives since when a run was asked for in vain."""
+        if not sender.is_permitted:
+            sender.close()  # another machine delivers: many receivers take one connection only
+            return None
         if sender.is_expecting or sender.is_busy or not sender.is_due() or not sender.reachable():
             return None
         if asked is None:

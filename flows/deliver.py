@@ -64,6 +64,8 @@ class Sender:
         Under which messages are leased; unique to this process.
     lease_seconds : float
         Longer than `RENEW_SECONDS` and an attempt together may take.
+    permitted : callable
+        Whether this machine is the one that delivers here.
     clock, monotonic, random : callable
         The time; seconds; a number from 0 to 1.
     pause : callable or None
@@ -94,6 +96,7 @@ class Sender:
         patience_seconds: float = 0.0,
         backoff: Backoff | None = None,
         resend: Backoff | None = None,
+        permitted: Callable[[], bool] = lambda: True,
         monotonic: Callable[[], float] = time.monotonic,
         random: Callable[[], float] = random.random,
         pause: Callable[[float], object] | None = None,
@@ -109,6 +112,7 @@ class Sender:
         self._at_once = 1 if gap_seconds >= 1.0 and not transport.in_one_file else at_once
         self._patience_seconds = patience_seconds
         self._backoff = backoff or Backoff()
+        self._permitted = permitted
         self._monotonic = monotonic
         self._random = random
         self._stopping = threading.Event()
@@ -129,6 +133,11 @@ class Sender:
     def problem(self) -> str | None:
         """Why nothing leaves, in words; None while the destination answers or was not tried."""
         return self._problem
+
+    @property
+    def is_permitted(self) -> bool:
+        """Whether this machine is the one that delivers here."""
+        return self._permitted()
 
     @property
     def is_busy(self) -> bool:
@@ -161,8 +170,8 @@ class Sender:
             self._transport.close()
 
     def is_due(self) -> bool:
-        """Whether a message may leave now and the destination may be tried again."""
-        return not self._is_left_alone() and self._is_something_due()
+        """Whether a message may leave now, from here, and the destination may be tried again."""
+        return self._permitted() and not self._is_left_alone() and self._is_something_due()
 
     def reachable(self) -> bool:
         """Connect, if there is no connection; False starts or prolongs the backoff."""
@@ -195,6 +204,9 @@ class Sender:
         return tuple(tried)
 
     # ---------------------------------------------------------------------------------------------------------- inside
+    def _may_go_on(self) -> bool:
+        return self._permitted() and not self._stopping.is_set() and not self._is_left_alone()
+
     def _is_left_alone(self) -> bool:
         return self._monotonic() < self._not_before
 
@@ -224,7 +236,7 @@ class Sender:
         waiting = [list(taken)] if self._transport.in_one_file else [[message] for message in taken]
         leased_at = self._monotonic()
         try:
-            while waiting and not self._stopping.is_set() and not self._is_left_alone():
+            while waiting and self._may_go_on():
                 if self._monotonic() - leased_at > RENEW_SECONDS:
                     done += self._recorder.record()
                     kept = self._recorder.renew([m for group in waiting for m in group], self._lease_seconds)

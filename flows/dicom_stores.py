@@ -17,6 +17,7 @@ from flows.dicom_accept import InstanceDesk
 from flows.dicom_poll import Polled, StorePoller
 from flows.dicom_settings import StoreSettings
 from flows.dicom_wiring import make_store, make_wanted
+from flows.duties import store_duty
 from flows.errors import SettingsError, StoreStopped
 from flows.log import tell
 from flows.settings import Settings
@@ -28,6 +29,7 @@ log = logging.getLogger(__name__)
 
 OWNER = "fetch"
 STOP_SECONDS = 3.0
+NOT_OURS_SECONDS = 1.0  # between two looks whether this machine is the one that asks by now
 BACKOFF = Backoff(first=5.0, longest=300.0)
 
 
@@ -43,6 +45,8 @@ class StoreLoop:
     fetched : callable
         Called when instances came.
     stopping : Event
+    permitted : callable
+        Whether this machine is the one that asks.
     """
 
     def __init__(
@@ -53,6 +57,7 @@ class StoreLoop:
         poll_seconds: float,
         fetched: Callable[[], None],
         stopping: threading.Event,
+        permitted: Callable[[], bool] = lambda: True,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self.name = poller.name
@@ -62,6 +67,7 @@ class StoreLoop:
         self._poll_seconds = poll_seconds
         self._fetched = fetched
         self._stopping = stopping
+        self._permitted = permitted
         self._jitter = jitter
         self._failures = 0
         self.thread = threading.Thread(target=self._run, name=f"store {self.name}", daemon=True)
@@ -69,7 +75,7 @@ class StoreLoop:
     def _run(self) -> None:
         wait = 0.0
         while not self._stopping.wait(wait):
-            wait = self.once()
+            wait = self.once() if self._permitted() else NOT_OURS_SECONDS
 
     def once(self) -> float:
         """Ask once; gives the seconds until the next time."""
@@ -119,9 +125,19 @@ class Stores:
         Root of our own store of accepted files.
     fetched : callable
         Called when instances came; from any thread.
+    holds : callable
+        Whether this machine has a duty now.
     """
 
-    def __init__(self, settings: Settings, database: Database, store: Path, fetched: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        database: Database,
+        store: Path,
+        fetched: Callable[[], None],
+        holds: Callable[[str], bool] = lambda _duty: True,
+    ) -> None:
+        self._holds = holds
         self._stopping = threading.Event()
         self._files = InstanceStore(store, OWNER)
         desk = InstanceDesk(database, self._files)
@@ -149,6 +165,7 @@ class Stores:
             poll_seconds=store.poll_seconds,
             fetched=fetched,
             stopping=self._stopping,
+            permitted=lambda: self._holds(store_duty(store.name)),
         )
 
     @property

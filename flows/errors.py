@@ -59,6 +59,14 @@ class FieldRefused(ModelError):
     """The image cannot be read or analysed."""
 
 
+class FieldUnreadable(ModelError):
+    """The stored image cannot be opened now; nothing is known about its content."""
+
+
+class StoreUnavailable(FlowsError):
+    """The store of images cannot be seen; a share may be away."""
+
+
 class FieldFatal(ModelError):
     """The model process ended more than once over one image."""
 

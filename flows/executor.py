@@ -33,6 +33,7 @@ class _Executing:
     kind: str
     task: asyncio.Task[None] | None = None
     cancelled: bool = field(default=False)
+    claimed: bool = field(default=False)
 
 
 class Executor:
@@ -97,6 +98,7 @@ class Executor:
             state = await propose_state(self._client, Pending(), run.id)
             if state.is_pending():
                 await self._runs.claimed(run)
+                item.claimed = True
                 flow = DEPLOYED[item.kind].flow
                 state = await run_flow(flow, flow_run=run, return_type="state")  # type: ignore[misc]
                 if state.is_cancelling():  # the wish came when the work was done
@@ -123,5 +125,7 @@ class Executor:
                     await self._runs.again(item.run.id, "the service was stopped")
                 else:
                     await self._runs.crashed(item.run.id, "the service was stopped")
+            elif item.claimed and item.kind == PROCESS_CASE and await self._runs.is_ours(item.run.id):
+                await self._runs.again(item.run.id, "the case was in other hands")
         except TROUBLE as error:
             log.warning("the state of a run could not be set: %s", tell(error), extra={"run": str(item.run.id)})

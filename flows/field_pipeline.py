@@ -52,7 +52,7 @@ async def analyse_all(
     ModelUnavailable, DatabaseError
         What was found before is recorded.
     """
-    recorder = _Recorder(at_hand, say)
+    recorder = _Recorder(at_hand, case, say)
     try:
         async with aclosing(_answers(at_hand, case, fields, cell_diameter_px, recorder.idle)) as answers:
             async for answer in answers:
@@ -101,8 +101,9 @@ async def _answer(
 class _Recorder:
     """Gathers answers and writes them down, some at a time, while the model goes on."""
 
-    def __init__(self, at_hand: Services, say: Callable[[str], None]) -> None:
+    def __init__(self, at_hand: Services, case: CaseView, say: Callable[[str], None]) -> None:
         self._at_hand = at_hand
+        self._case = case
         self._say = say
         self._gathered: list[Answer] = []
         self._writing: asyncio.Task[None] | None = None
@@ -143,13 +144,13 @@ class _Recorder:
             await asyncio.to_thread(self._keep, found)
         for field, reason in answers:
             if isinstance(reason, str):
-                await asyncio.to_thread(work.refuse, field, reason)
+                await asyncio.to_thread(work.refuse, self._case, field, reason)
                 self.refusals.append(reason)
         lines = [f"field {field.number}: {told(answer)}" for field, answer in answers]
         self._say("\n".join(lines))
 
     def _keep(self, found: Sequence[tuple[FieldView, FieldFindings]]) -> None:
-        self._at_hand.work.record(found, self._at_hand.model.wait_ready(MODEL_SECONDS))
+        self._at_hand.work.record(self._case, found, self._at_hand.model.wait_ready(MODEL_SECONDS))
 
 
 def told(answer: FieldFindings | str) -> str:

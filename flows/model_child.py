@@ -21,7 +21,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Protocol
 
-from sphero_core.errors import ImageError, SpheroCoreError
+from sphero_core.errors import ImageError, SpheroCoreError, UnreadableImage
 from sphero_core.types import BundleId, FieldFindings
 
 WORKERS = 2
@@ -67,6 +67,7 @@ class Word(StrEnum):
     LIFE = "life"
     DONE = "done"
     REFUSED = "refused"
+    UNREADABLE = "unreadable"
     FAILED = "failed"
 
 
@@ -100,6 +101,8 @@ def _answer(pipe: Pipe, engine: Engine, number: int, kind: str, values: tuple[An
     pipe.live()
     try:
         pipe.say(number, Word.DONE, _ask(engine, kind, values))
+    except UnreadableImage as error:
+        pipe.say(number, Word.UNREADABLE, str(error))
     except ImageError as error:
         pipe.say(number, Word.REFUSED, str(error))
     except MemoryError:

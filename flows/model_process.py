@@ -24,7 +24,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from flows.errors import FieldFatal, FieldRefused, ModelUnavailable
+from flows.errors import FieldFatal, FieldRefused, FieldUnreadable, ModelUnavailable
 from flows.model_child import ImageTask, Word
 from sphero_core.types import BundleId, FieldFindings
 
@@ -165,7 +165,7 @@ class ModelProcess:
     def analyse(self, task: ImageTask, cell_diameter_px: float | None) -> Future[FieldFindings]:
         """Find the cells of a field.
 
-        The future raises `FieldRefused`, `FieldFatal`, or `ModelUnavailable`.
+        The future raises `FieldRefused`, `FieldFatal`, `FieldUnreadable`, or `ModelUnavailable`.
         """
         return self._submit("analyse", (task, cell_diameter_px))
 
@@ -222,6 +222,8 @@ class ModelProcess:
             return
         if word is Word.DONE:
             request.future.set_result(value)
+        elif word is Word.UNREADABLE:
+            request.future.set_exception(FieldUnreadable(value))
         else:
             request.future.set_exception(FieldRefused(value))
 

@@ -8,6 +8,7 @@ import secrets
 import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -15,31 +16,37 @@ from typing import Self
 
 from flows.errors import AlreadyRunning, ServiceError
 from flows.settings import Settings
+from integrations.folder.durable import write_durably
 
 LOCK_SECONDS = 15.0
+STORE_ID = "store-id"
 
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """The folders and files of one data folder; nothing here is named after a patient or an order."""
+    """The folders and files of one machine; nothing here is named after a patient or an order.
+
+    `shared` is the same on every machine that works on the database; where there is one machine it is the data folder.
+    """
 
     data: Path
     incoming: Path
+    shared: Path
 
     @property
     def store(self) -> Path:
         """Accepted images, named by their content."""
-        return self.data / "store"
+        return self.shared / "store"
 
     @property
     def objects(self) -> Path:
         """DICOM objects that we made, named by their content; they name the patient."""
-        return self.data / "objects"
+        return self.shared / "objects"
 
     @property
     def quarantine(self) -> Path:
         """Refused files with the reason."""
-        return self.data / "quarantine"
+        return self.shared / "quarantine"
 
     @property
     def pictures(self) -> Path:
@@ -49,7 +56,7 @@ class Places:
     @property
     def reports(self) -> Path:
         """Reports for people, by opaque names; they name the patient."""
-        return self.data / "reports"
+        return self.shared / "reports"
 
     @property
     def prefect(self) -> Path:
@@ -64,7 +71,7 @@ class Places:
     @property
     def taken(self) -> Path:
         """What was taken from a share where nothing can be moved."""
-        return self.data / "taken.jsonl"
+        return self.shared / "taken.jsonl"
 
     def make(self) -> None:
         """Make the folders, for the service's user only.
@@ -75,6 +82,7 @@ class Places:
         """
         try:
             self.data.mkdir(mode=0o750, parents=True, exist_ok=True)
+            self.shared.mkdir(mode=0o750, parents=True, exist_ok=True)
             for folder in (
                 self.store,
                 self.objects,
@@ -89,8 +97,33 @@ class Places:
         except OSError as error:
             reason = error.strerror or type(error).__name__
             raise ServiceError(
-                f"the data folder cannot be made ({reason}); see [paths] data and [folder] path"
+                f"the data folder cannot be made ({reason}); see [paths] data, [paths] shared and [folder] path"
             ) from None
+
+    def store_id(self) -> str:
+        """Id of the store, made with it: machines that see the same store see the same id.
+
+        Raises
+        ------
+        ServiceError
+        """
+        file = self.shared / STORE_ID
+        try:
+            if not file.exists():
+                fresh = self.shared / f"{STORE_ID}.{secrets.token_hex(4)}.part"
+                write_durably(fresh, f"{secrets.token_hex(8)}\n".encode())
+                with suppress(FileExistsError):  # another machine was first
+                    os.link(fresh, file)
+                fresh.unlink()
+            return file.read_text(encoding="ascii").strip()[:32]
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+            raise ServiceError(f"the store of images cannot be used ({reason}); see [paths] shared") from None
+
+    @property
+    def has_store(self) -> bool:
+        """Whether the store can be seen now; a share may be away."""
+        return (self.shared / STORE_ID).exists()
 
     def worker_name(self) -> str:
         """Name of the worker on this data folder, the same after every restart, different on every machine."""
@@ -104,7 +137,7 @@ class Places:
 
 def places_of(settings: Settings) -> Places:
     """Places of these settings."""
-    return Places(settings.data, settings.incoming)
+    return Places(settings.data, settings.incoming, settings.shared)
 
 
 class DataLock:

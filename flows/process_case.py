@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 import uuid
 from collections.abc import AsyncIterator, Sequence
 from contextlib import ExitStack, asynccontextmanager
@@ -12,15 +13,15 @@ from typing import Any
 from prefect import flow, get_run_logger, task
 from prefect.artifacts import acreate_image_artifact, acreate_markdown_artifact, acreate_table_artifact
 from prefect.client.schemas import State
-from prefect.exceptions import PrefectSignal
+from prefect.exceptions import Abort, PrefectSignal
 from prefect.states import Completed, Failed
 
-from db.errors import DatabaseError, IllegalMove
+from db.errors import DatabaseError, IllegalMove, LeaseLost
 from db.states import FieldState, MessageState
 from db.views import CaseView, FieldView, MessageView
 from flows.analyse import CaseResult
 from flows.deliver import DONE
-from flows.errors import CaseStopped, FieldFatal, FieldRefused
+from flows.errors import CaseStopped, FieldFatal, FieldRefused, FieldUnreadable
 from flows.field_pipeline import analyse_all
 from flows.log import tell
 from flows.run_support import OUTSIDE, TASK, interruptible, shown_safely
@@ -33,6 +34,7 @@ log = logging.getLogger(__name__)
 MOST_ARTIFACTS = 3  # pictures that are artifacts by themselves in Prefect
 MOST_PICTURES = 8  # shown on the case's page there, which links to all
 SCALE_FIELDS = 8  # the scale of a case is measured in so many fields; in all where these do not give it
+ELSEWHERE_SECONDS = 5.0  # so long a run waits for the machine that delivers; what takes longer is shown as waiting
 MOST_SENT = 20  # messages that a case's run sends at most at one destination, others' that were due before it included
 WAITS = "analysed; nothing leaves before a person signs: see `sphero case list --waiting`"
 
@@ -40,7 +42,7 @@ WAITS = "analysed; nothing leaves before a person signs: see `sphero case list -
 @task(name="read fields", task_run_name="read fields", **TASK)
 async def read_fields(case: CaseView, fields: Sequence[FieldView]) -> float | None:
     """Measure how large the red cells of a case are."""
-    async with shown_safely():
+    async with shown_safely(), _seeing_store():
         sizes = await _sizes(case, spread(fields, SCALE_FIELDS))
         diameter = case_cell_diameter(sizes)
         if diameter is None and len(fields) > SCALE_FIELDS:
@@ -53,7 +55,7 @@ async def read_fields(case: CaseView, fields: Sequence[FieldView]) -> float | No
 @task(name="analyse fields", task_run_name="{label}", **TASK)
 async def analyse_fields(label: str, case: CaseView, diameter: float | None) -> State[Any]:  # noqa: ARG001  # names the run
     """Find and record the cells of every field that has no outcome yet: another attempt repeats nothing."""
-    async with shown_safely():
+    async with shown_safely(), _seeing_store():
         waiting = await asyncio.to_thread(_waiting, case)
         refusals = await analyse_all(services(), case, waiting, diameter, say=get_run_logger().info)
     for refusal in refusals:
@@ -118,6 +120,15 @@ async def _analyse_case(case_id: str, expecting: ExitStack) -> CaseResult | None
     """
     owner = f"{services().owner}/{uuid.uuid4().hex[:12]}"
     case = await asyncio.to_thread(services().work.claim, case_id, owner)
+    try:
+        return await _analyse_claimed(case, owner, expecting)
+    except LeaseLost:
+        # The same run may be executed by another worker by now: then it is left as it is.
+        stopped = await asyncio.to_thread(services().work.why_lost, case_id)
+        raise stopped or Abort("another worker has the case") from None
+
+
+async def _analyse_claimed(case: CaseView, owner: str, expecting: ExitStack) -> CaseResult | None:
     async with _leased(case, owner):
         fields = await asyncio.to_thread(services().work.fields, case.case_id)
         waiting = sum(field.state is FieldState.ACCEPTED for field in fields)
@@ -161,13 +172,25 @@ async def _delivered(case_id: str, revision: int) -> tuple[MessageView, ...]:
     drains = [asyncio.to_thread(sender.drain, most=MOST_SENT) for sender in services().senders.values()]
     await _all_or_first_fault(drains)
 
-    database = services().database
+    messages = await asyncio.to_thread(_messages_of, case_id, revision)
+    until = time.monotonic() + ELSEWHERE_SECONDS
+    while _is_for_others(messages) and time.monotonic() < until and not services().stopping.is_set():
+        await asyncio.sleep(ELSEWHERE_SECONDS / 5)
+        messages = await asyncio.to_thread(_messages_of, case_id, revision)
+    return messages
 
-    def read() -> tuple[MessageView, ...]:
-        with database.reading() as work:
-            return tuple(message for message in work.outbox.of_case(case_id) if message.revision == revision)
 
-    return await asyncio.to_thread(read)
+def _is_for_others(messages: Sequence[MessageView]) -> bool:
+    """Whether a message is on its way that another machine delivers."""
+    senders = services().senders
+    waiting = [message.destination for message in messages if message.state not in DONE]
+    return any(name not in senders or not senders[name].is_permitted for name in waiting)
+
+
+def _messages_of(case_id: str, revision: int) -> tuple[MessageView, ...]:
+    """The messages that tell a version of a case, as they stand."""
+    with services().database.reading() as work:
+        return tuple(message for message in work.outbox.of_case(case_id) if message.revision == revision)
 
 
 def _delivery_state(messages: Sequence[MessageView]) -> State[Any]:
@@ -205,6 +228,16 @@ async def _show(case_id: str, recorded: CaseResult | None) -> CaseResult | None:
     page = summary_markdown(result, mine, pictures, url, most_pictures=MOST_PICTURES)
     await acreate_markdown_artifact(markdown=page, description=f"The case on one page: {report_line(result.report)}")
     return result
+
+
+@asynccontextmanager
+async def _seeing_store() -> AsyncIterator[None]:
+    """Tell a field that cannot be read from a store that is away: the case is not to blame for the second."""
+    try:
+        yield
+    except FieldUnreadable:
+        await asyncio.to_thread(services().work.require_store)
+        raise
 
 
 async def _all_or_first_fault(steps: Sequence[Any]) -> None:

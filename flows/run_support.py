@@ -12,19 +12,19 @@ from prefect.cache_policies import NO_CACHE
 from prefect.exceptions import Abort, PrefectSignal
 
 from db.errors import DatabaseBusy, DatabaseUnavailable
-from flows.errors import CaseStopped, ModelUnavailable, UnexpectedFault
+from flows.errors import CaseStopped, FieldUnreadable, ModelUnavailable, StoreUnavailable, UnexpectedFault
 from flows.log import OUR_ERRORS, tell
 
 log = logging.getLogger(__name__)
 
 #: Faults that lie outside of the case: its attempts are not spent by them.
-OUTSIDE = (DatabaseBusy, DatabaseUnavailable, ModelUnavailable)
+OUTSIDE = (DatabaseBusy, DatabaseUnavailable, ModelUnavailable, StoreUnavailable)
 
 
 async def worth_another_try(_task: Any, _run: Any, state: Any) -> bool:
     """Whether a task's failure may pass by itself."""
     error = await state.aresult(raise_on_failure=False)
-    return not isinstance(error, CaseStopped) and isinstance(error, (*OUTSIDE, UnexpectedFault))
+    return not isinstance(error, CaseStopped) and isinstance(error, (*OUTSIDE, FieldUnreadable, UnexpectedFault))
 
 
 @asynccontextmanager

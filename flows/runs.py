@@ -6,7 +6,8 @@ run carries the name of the worker that executes it, and that worker puts its ow
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from prefect.client.orchestration import PrefectClient
@@ -24,7 +25,13 @@ from prefect.states import AwaitingRetry, Cancelled, Crashed
 from flows.deployments import DELIVER, PROCESS_CASE, WATCH_FOLDER
 
 PAGE = 200
+CLAIMED = timedelta(seconds=20)  # so long a run may be claimed before its worker's name stands on it
 _UNDER_WAY = [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING]
+
+
+def _is_stuck(state: State) -> bool:
+    """Whether a worker claimed a run and was gone before it could write its name on it."""
+    return datetime.now(UTC) - state.timestamp > CLAIMED
 
 
 class Runs:
@@ -102,17 +109,36 @@ class Runs:
         """End a run that nobody executes any more."""
         await self._set(run_id, Crashed(message=why))
 
+    async def is_ours(self, run_id: UUID) -> bool:
+        """Whether this worker is still the one that executes a run: another one may have been given it since."""
+        (run,) = await self.by_id([run_id])
+        return run.infrastructure_pid == self._worker
+
+    async def left_behind(self, living: Collection[str]) -> list[UUID]:
+        """Put right what workers executed that live no more; gives the runs of cases that go on.
+
+        Parameters
+        ----------
+        living : collection of str
+            Names of the workers that live. One that was begun anew puts right its own.
+        """
+        return await self._put_right(lambda worker: worker not in living)
+
     async def put_right(self) -> list[UUID]:
         """Put right what this worker executed when it was killed; gives the runs of cases that go on."""
+        return await self._put_right(lambda worker: worker == self._worker)
+
+    async def _put_right(self, left: Callable[[str], bool]) -> list[UUID]:
         again = []
         for run in await self._read(list(self._deployments), _UNDER_WAY, limit=PAGE):
-            mine = (run.infrastructure_pid or self._worker) == self._worker
-            if not mine or run.state is None:
+            if run.state is None or not (
+                left(run.infrastructure_pid) if run.infrastructure_pid else _is_stuck(run.state)
+            ):
                 continue
             if run.state.type is StateType.CANCELLING:
                 await self.cancelled(run.id)
             elif self.name_of(run) == PROCESS_CASE:
-                await self.again(run.id, "the service was started anew")
+                await self.again(run.id, "the service that executed it was ended")
                 again.append(run.id)
             else:
                 await self.crashed(run.id, "the service ended while this run was under way; another one follows")

@@ -22,6 +22,7 @@ from flows.archive_wiring import Archives
 from flows.courier import Courier
 from flows.deliver import Sender
 from flows.dicom_stores import Stores
+from flows.duties import Duties, duties_of
 from flows.errors import PrefectUnavailable, ServiceError
 from flows.http_server import HttpServer, make_app
 from flows.model_process import ModelProcess
@@ -34,6 +35,7 @@ from flows.prefect_server import PrefectServer, answers
 from flows.receiver_process import ReceiverProcess
 from flows.recover import recover
 from flows.release import FINAL_WITHOUT_PERSON, ReleasePolicy
+from flows.roles import own_share
 from flows.settings import Settings
 from flows.wiring import (
     EngineChoice,
@@ -96,7 +98,7 @@ class Service:
     def __init__(
         self, settings: Settings, *, engine: EngineChoice | None = None, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        self.settings = settings
+        self.settings = settings = own_share(settings)
         self.places = places_of(settings)
         self.database = make_database(settings)
         self._engine = engine or chosen_engine(settings)
@@ -115,9 +117,10 @@ class Service:
         self._worker: Worker | None = None
         self._http: HttpServer | None = None
         self._courier: Courier | None = None
+        self._duties = Duties(self.database, duties_of(settings), settings.host.lease_seconds, changed=self._nudge)
         self._orders = OrderListener(settings, self.database, self._nudge)
-        self._archives = Archives(settings, self.places, self.database)
-        self._stores = Stores(settings, self.database, self.places.store, self._nudge)
+        self._archives = Archives(settings, self.places, self.database, self._duties)
+        self._stores = Stores(settings, self.database, self.places.store, self._nudge, self._duties.holds)
         self._receiver = ReceiverProcess(settings, self.places)
 
     # ------------------------------------------------------------------------------------------------------------ start
@@ -153,9 +156,10 @@ class Service:
         step("database")
         self.database.upgrade()
         recover(self.database, self._staging, self._owner)
+        self._duties.start(name, self.places.store_id())
         self._orders.start()
         self._archives.start()
-        self._senders = make_senders(self.settings, self.database, f"{name}/sender", self._profiles)
+        self._senders = make_senders(self.settings, self.database, f"{name}/sender", self._profiles, self._duties)
         for output in self.places.logs.glob("*.log"):
             if output.stat().st_size > KEPT_OUTPUT:
                 output.replace(output.with_suffix(".log.old"))
@@ -180,15 +184,11 @@ class Service:
         self._wait_for_prefect(stop)
         if stop.is_set():
             return
-        step("worker")
         worker = self._start_worker(model, flows.worker.Worker)
-        while not stop.is_set() and not worker.is_ready_or_fails(POLL_SECONDS):
-            pass
-        step("model")
-        while not stop.is_set() and not model.is_ready_or_fails(POLL_SECONDS):
-            pass
-        while not stop.is_set() and not self._receiver.is_ready_or_fails(POLL_SECONDS):
-            pass
+        for name, part in (("worker", worker), ("model", model), ("DICOM receiver", self._receiver)):
+            step(name)
+            while not stop.is_set() and not part.is_ready_or_fails(POLL_SECONDS):
+                pass
         self._courier = Courier(self._senders.values(), self._deliver)
         self._courier.start()
         self._stores.start()
@@ -240,11 +240,12 @@ class Service:
                 profiles=self._profiles,
                 pictures=self.pictures,
                 owner=self._owner + "worker",
+                duties=self._duties,
                 stopping=stopping,
                 nudge=nudge,
             )
 
-        self._worker = kind(self.places.worker_name(), services, watch=self.settings.images_come)
+        self._worker = kind(self.places.worker_name(), services, analyses=self.settings.host.analyses)
         self._worker.start()
         return self._worker
 
@@ -335,6 +336,7 @@ class Service:
             self._courier.stop(0.5)
         if self._worker is not None:
             self._worker.stop()
+        self._duties.stop()
         if self._model is not None:
             self._model.stop()
         if self._http is not None:

@@ -17,6 +17,7 @@ from flows.analyse import CaseWork
 from flows.completion import Completion
 from flows.deliver import Sender
 from flows.dicom_assembly import Assembly
+from flows.duties import Duties
 from flows.errors import ServiceError
 from flows.intake import Intake
 from flows.model_process import ModelProcess
@@ -30,6 +31,8 @@ class Services:
     ----------
     owner : str
         Under which this process takes leases; its beginning is the same after every restart.
+    duties : Duties
+        What this machine does of what only one does.
     picture_url : str
         Where overlays are served, without the id at the end.
     scan_seconds : float
@@ -48,6 +51,7 @@ class Services:
     model: ModelProcess
     senders: Mapping[str, Sender]
     owner: str
+    duties: Duties
     picture_url: str
     scan_seconds: float
     stopping: asyncio.Event

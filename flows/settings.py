@@ -83,6 +83,28 @@ class Paths(Section):
     """Where everything is kept."""
 
     data: Path = Path("sphero-data")
+    shared: Path | None = None
+
+
+class HostSettings(Section):
+    """What one of several machines on a database does."""
+
+    roles: Annotated[tuple[Literal["intake", "cases", "delivery"], ...], Field(min_length=1)] = (
+        "intake",
+        "cases",
+        "delivery",
+    )
+    lease_seconds: Annotated[float, Field(ge=2, le=600)] = 30.0
+
+    @property
+    def analyses(self) -> bool:
+        """Whether it analyses cases."""
+        return "cases" in self.roles
+
+    @property
+    def delivers(self) -> bool:
+        """Whether it sends what waits for receivers."""
+        return "delivery" in self.roles
 
 
 class DatabaseSettings(Section):
@@ -209,6 +231,7 @@ class Settings(BaseSettings):
 
     site: Site = Site()
     paths: Paths = Paths()
+    host: HostSettings = HostSettings()
     database: DatabaseSettings = DatabaseSettings()
     prefect: PrefectSettings = PrefectSettings()
     folder: FolderSettings = FolderSettings()
@@ -235,6 +258,11 @@ class Settings(BaseSettings):
     def data(self) -> Path:
         """The data folder."""
         return self.paths.data
+
+    @property
+    def shared(self) -> Path:
+        """What the machines have in common: images, quarantine, reports for people."""
+        return self.paths.shared or self.paths.data
 
     @property
     def incoming(self) -> Path:

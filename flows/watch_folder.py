@@ -20,6 +20,7 @@ from prefect.states import Completed, Failed
 
 from db.errors import DatabaseError
 from db.instance_views import InstanceView
+from flows.duties import FOLDER
 from flows.log import tell
 from flows.run_support import TASK, interruptible, shown_safely
 from flows.run_texts import taken_row
@@ -93,7 +94,7 @@ async def watch_folder(minutes: float = 10.0) -> State[Any]:
     problem: str | None = None
     end = time.monotonic() + 60 * minutes
     async with interruptible(), shown_safely():
-        while time.monotonic() < end and not services().stopping.is_set():
+        while time.monotonic() < end and not services().stopping.is_set() and services().duties.holds(FOLDER):
             try:
                 await _look_once(came, completed)
                 now = None

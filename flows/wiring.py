@@ -19,6 +19,7 @@ from flows.deliver import AT_ONCE, Sender
 from flows.dicom_accept import InstanceDesk
 from flows.dicom_assembly import Assembly
 from flows.dicom_folder import DicomFolder
+from flows.duties import Duties, destination_duty
 from flows.grading import CaseGrader
 from flows.intake import Intake
 from flows.message_pictures import MessagePictures
@@ -203,10 +204,12 @@ def make_order_desk(settings: Settings, database: Database, released: Callable[[
 
 
 def make_senders(
-    settings: Settings, database: Database, owner: str, profiles: Mapping[str, Profile]
+    settings: Settings, database: Database, owner: str, profiles: Mapping[str, Profile], duties: Duties
 ) -> dict[str, Sender]:
-    """One sender for each destination, and for each DICOM archive."""
-    senders = make_archive_senders(settings, database, owner)
+    """One sender for each destination, and for each DICOM archive; none where this machine does not deliver."""
+    if not settings.host.delivers:
+        return {}
+    senders = make_archive_senders(settings, database, owner, duties)
     for destination in settings.hl7.destination:
         transport, longest = make_transport(destination, profiles[destination.name].ack_policy)
         in_files = destination.kind == "batch"
@@ -220,6 +223,7 @@ def make_senders(
             gap_seconds=destination.gap_seconds,
             at_once=destination.batch_messages if in_files else AT_ONCE,
             patience_seconds=destination.batch_seconds if in_files else 0.0,
+            permitted=duties.may(destination_duty(destination.name)),
         )
     return senders
 
@@ -235,6 +239,7 @@ def make_services(
     profiles: Mapping[str, Profile],
     pictures: Pictures,
     owner: str,
+    duties: Duties,
     stopping: asyncio.Event,
     nudge: Callable[[], None],
 ) -> Services:
@@ -283,6 +288,7 @@ def make_services(
         ),
         pixel_aspect=settings.folder.pixel_aspect,
         grader=make_grader(settings),
+        has_store=lambda: places.has_store,
     )
     return Services(
         database=database,
@@ -293,6 +299,7 @@ def make_services(
         model=model,
         senders=senders,
         owner=owner,
+        duties=duties,
         picture_url=f"{settings.http_url}/pictures",
         scan_seconds=settings.folder.scan_seconds,
         stopping=stopping,

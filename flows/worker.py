@@ -24,7 +24,8 @@ from prefect.events.worker import EventsWorker
 from prefect.logging.handlers import APILogWorker
 
 from db.views import CaseView
-from flows.deployments import DEPLOYED, WATCH_FOLDER, WORK_POOL, apply_deployments
+from flows.deployments import DELIVER, DEPLOYED, PROCESS_CASE, WATCH_FOLDER, WORK_POOL, apply_deployments
+from flows.duties import FOLDER, RUNS, Duties, destination_duty
 from flows.errors import PrefectUnavailable
 from flows.executor import TROUBLE, Executor
 from flows.log import tell
@@ -37,6 +38,7 @@ POLL_SECONDS = 2.0
 CANCEL_SECONDS = 2.0
 HEARTBEAT_SECONDS = 30.0
 RECONCILE_SECONDS = 5.0
+LEFT_SECONDS = 15.0
 SETTLE_SECONDS = 15.0  # a run that ended without its case being done rests so long before it goes on
 MOST_WAITING = 100  # runs of cases that wait in Prefect; more are made as these are done
 STOP_SECONDS = 3.0
@@ -55,14 +57,14 @@ class Worker:
         The same after every restart, different on every machine.
     make_services : callable
         Called in the worker's thread with the event that ends everything, and the callable that nudges the worker.
-    watch : bool
-        Whether the folder is watched.
+    analyses : bool
+        Whether runs of cases are executed here.
     """
 
-    def __init__(self, name: str, make_services: MakeServices, *, watch: bool) -> None:
+    def __init__(self, name: str, make_services: MakeServices, *, analyses: bool) -> None:
         self.name = name
         self._make_services = make_services
-        self._watch = watch
+        self._analyses = analyses
         self._thread = threading.Thread(target=self._main, name="worker", daemon=True)
         self._started = threading.Event()
         self._loop = asyncio.new_event_loop()
@@ -148,12 +150,15 @@ class Worker:
 
     async def _work(self, client: PrefectClient, runs: Runs, executor: Executor, services: Services) -> None:
         loops = (
-            self._every(POLL_SECONDS, self._poll_now, "polling for runs", lambda: self._poll(client, runs, executor)),
+            self._every(
+                POLL_SECONDS, self._poll_now, "polling for runs", lambda: self._poll(client, runs, executor, services)
+            ),
             self._every(HEARTBEAT_SECONDS, None, "sending a heartbeat", lambda: self._heartbeat(client)),
             self._every(CANCEL_SECONDS, None, "looking for cancelled runs", lambda: self._cancel(runs, executor)),
             self._every(
                 RECONCILE_SECONDS, self._nudged, "looking for cases", lambda: self._reconcile(runs, executor, services)
             ),
+            self._every(LEFT_SECONDS, None, "looking for lost runs", lambda: self._put_right(runs, services)),
             self._every(0.0, None, "asking for a delivery", lambda: self._deliver(runs)),
         )
         tasks = [asyncio.create_task(loop) for loop in loops]
@@ -187,15 +192,27 @@ class Worker:
     async def _heartbeat(self, client: PrefectClient) -> None:
         await client.send_worker_heartbeat(WORK_POOL, self.name, HEARTBEAT_SECONDS)
 
-    async def _poll(self, client: PrefectClient, runs: Runs, executor: Executor) -> None:
-        """Execute what is scheduled, as far as there is room."""
+    async def _poll(self, client: PrefectClient, runs: Runs, executor: Executor, services: Services) -> None:
+        """Execute what is scheduled and for this machine to do, as far as there is room."""
         if not any(executor.has_room(kind) for kind in DEPLOYED):
             return
         soon = datetime.now(UTC) + timedelta(seconds=1)
         for found in await client.get_scheduled_flow_runs_for_work_pool(WORK_POOL, scheduled_before=soon):
             kind = runs.name_of(found.flow_run)
-            if kind is not None:
+            if kind is not None and self._is_for_us(found.flow_run, kind, services.duties):
                 executor.start(found.flow_run, kind)
+
+    def _is_for_us(self, run: FlowRun, kind: str, duties: Duties) -> bool:
+        if kind == WATCH_FOLDER:
+            return duties.holds(FOLDER)
+        if kind == DELIVER:
+            return duties.holds(destination_duty(run.parameters.get("destination", "")))
+        return self._analyses or kind != PROCESS_CASE
+
+    async def _put_right(self, runs: Runs, services: Services) -> None:
+        """Let go on what was executed by a machine that is gone."""
+        if services.duties.holds(RUNS) and await runs.left_behind(services.duties.living):
+            self._poll_now.set()
 
     async def _cancel(self, runs: Runs, executor: Executor) -> None:
         if executor.ids:
@@ -208,8 +225,12 @@ class Worker:
 
     async def _reconcile(self, runs: Runs, executor: Executor, services: Services) -> None:
         """See to it that the folder is watched and every case that needs work has a run that can be executed."""
-        if self._watch and not executor.is_executing(WATCH_FOLDER) and await runs.watch() is not None:
+        watches = services.duties.holds(FOLDER) and not executor.is_executing(WATCH_FOLDER)
+        if watches and await runs.watch() is not None:
             self._poll_now.set()
+        if not services.duties.holds(RUNS):
+            self._case_runs.clear()
+            return
         cases = await asyncio.to_thread(_unfinished, services)
         keys = {(case.case_id, case.revision): case for case in cases}
         self._case_runs = {key: run_id for key, run_id in self._case_runs.items() if key in keys}

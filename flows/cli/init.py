@@ -28,6 +28,11 @@ microcyte_um = 6.0                   # red cells narrower than this are counted 
 
 [paths]
 data = "sphero-data"                 # images, quarantine, pictures and, by default, the databases
+# shared = "/mnt/sphero"             # several machines on one database: images, quarantine and reports lie here for all
+
+[host]
+roles = ["intake", "cases", "delivery"]   # what this machine does where there are several; each does everything by default
+lease_seconds = 30.0                 # after so long without a sign of life others take over what it did
 
 [database]
 url = "sqlite:///<data>/sphero.db"   # or postgresql+psycopg://user@host/name

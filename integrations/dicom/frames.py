@@ -11,7 +11,7 @@ from pathlib import Path
 
 from integrations.dicom.header import Header
 from integrations.dicom.sandbox import Sandbox
-from integrations.folder.durable import store_errors, sync_folder
+from integrations.folder.durable import partial_name, store_errors, sync_folder
 
 MEDIA_TYPE = "application/dicom"
 _PARTIAL = ".partial"
@@ -60,7 +60,7 @@ class FrameStore:
         names = [frame_name(stored_name, frame) for frame in range(frames)]
         if all((self._store / name).exists() for name in names):
             return
-        prefix = self._store / _PARTIAL / f"frames-{os.getpid()}-{next(self._numbers)}"
+        prefix = self._store / _PARTIAL / partial_name(f"frames-{os.getpid()}-{next(self._numbers)}")
         self._sandbox.frames(self._store / stored_name, prefix)
         with store_errors():
             for frame, name in enumerate(names):

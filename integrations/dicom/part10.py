@@ -13,6 +13,7 @@ which the next attempt writes again under the same name.
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import itertools
 import os
@@ -24,7 +25,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from integrations.errors import InstanceRefused
-from integrations.folder.durable import store_errors, sync_folder
+from integrations.folder.durable import partial_name, store_errors, sync_folder
 
 IMPLEMENTATION_CLASS_UID = "2.25.145611284903416021395826404171834201903"
 """Names this program in what it writes and in its associations (PS3.7 Annex D.3.3.2); a UUID as UID (PS3.5 Annex B.2)."""
@@ -166,7 +167,7 @@ class InstanceStore:
         with store_errors():
             partials = self._store / _PARTIAL
             partials.mkdir(parents=True, exist_ok=True)
-            leftovers = list(partials.glob(f"{self._owner}-*"))
+            leftovers = list(partials.glob(f"{glob.escape(partial_name(self._owner))}-*"))
             for leftover in leftovers:
                 leftover.unlink(missing_ok=True)
             names = [f"{number:02x}" for number in range(256)]
@@ -202,7 +203,7 @@ class InstanceStore:
     @contextmanager
     def _partial(self, parts: Iterable[bytes | memoryview]) -> Iterator[Path]:
         """Give a durable file under a temporary name; it is removed unless it is renamed."""
-        path = self._store / _PARTIAL / f"{self._owner}-{os.getpid()}-{next(self._numbers)}"
+        path = self._store / _PARTIAL / partial_name(f"{self._owner}-{os.getpid()}-{next(self._numbers)}")
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
         try:
             try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,11 @@ from integrations.errors import SourceChanged, StoreError, StoreFull
 from integrations.folder.source import source_errors
 
 _CHUNK = 1 << 20
+
+
+def partial_name(name: str = "") -> str:
+    """Name of a file of ours that is not whole yet; by its beginning this machine knows its own where several share a store."""
+    return f"{socket.gethostname().split('.')[0]}.{name}"
 
 
 @contextmanager

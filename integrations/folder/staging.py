@@ -23,7 +23,7 @@ from pathlib import Path
 
 from integrations.errors import SourceChanged, SourceRefused
 from integrations.folder.done import Moved, move_to_done
-from integrations.folder.durable import copy_hashing, store_errors, sync_folder, write_durably
+from integrations.folder.durable import copy_hashing, partial_name, store_errors, sync_folder, write_durably
 from integrations.folder.source import SeenFile, is_unchanged, open_folder, open_source, source_errors
 from sphero_core.types import ImageInfo
 
@@ -122,9 +122,9 @@ class Staging:
         self._durable: set[Path] = set()
 
     def prepare(self) -> int:
-        """Make our folders and remove what a killed process left in them; gives the number of removed files.
+        """Make our folders and remove what a killed process of this machine left; gives the number of removed files.
 
-        Call once at the start, while no other process uses the store.
+        Call once at the start, while no other process of this machine uses the store.
 
         Raises
         ------
@@ -135,8 +135,9 @@ class Staging:
             for root in (self._store, self._quarantine):
                 (root / _PARTIAL).mkdir(parents=True, exist_ok=True)
                 for leftover in (root / _PARTIAL).iterdir():
-                    leftover.unlink()
-                    removed += 1
+                    if leftover.name.startswith(partial_name()):
+                        leftover.unlink(missing_ok=True)
+                        removed += 1
         return removed
 
     def accept(self, file: SeenFile) -> StagedFile:
@@ -239,7 +240,7 @@ class Staging:
 
     def _new_partial(self, root: Path) -> tuple[int, Path]:
         for number in self._numbers:
-            path = root / _PARTIAL / f"{os.getpid()}-{number}"
+            path = root / _PARTIAL / partial_name(f"{os.getpid()}-{number}")
             with suppress(FileExistsError):
                 return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640), path
         raise AssertionError("itertools.count ended")

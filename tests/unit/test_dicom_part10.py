@@ -12,6 +12,7 @@ from pydicom.uid import UID, ExplicitVRLittleEndian, ImplicitVRLittleEndian, VLM
 
 from integrations.dicom.part10 import STEPS, EncodedInstance, InstanceStore, file_head, split_file
 from integrations.errors import InstanceRefused, StoreError
+from integrations.folder.durable import partial_name
 
 DATA_SET = b"\x10\x00\x20\x00LO\x04\x00P-1 "  # (0010,0020) Patient ID
 INSTANCE = EncodedInstance(VLMicroscopicImageStorage, "1.2.3", ExplicitVRLittleEndian, DATA_SET)
@@ -124,10 +125,11 @@ def test_a_store_that_another_process_prepared_is_enough(tmp_path: Path) -> None
 def test_only_what_the_owner_left_is_removed(tmp_path: Path) -> None:
     store = InstanceStore(tmp_path, "receiver")
     store.prepare()
-    for name in ("receiver-1-0", "receiver-2-7", "4711-0"):
+    kept = {partial_name("4711-0"), "elsewhere.receiver-1-0"}
+    for name in (partial_name("receiver-1-0"), partial_name("receiver-2-7"), *kept):
         (tmp_path / ".partial" / name).write_bytes(b"half")
     assert store.prepare() == 2
-    assert [path.name for path in (tmp_path / ".partial").iterdir()] == ["4711-0"]
+    assert {path.name for path in (tmp_path / ".partial").iterdir()} == kept
 
 
 def test_a_store_that_is_not_there_is_told(tmp_path: Path) -> None:

@@ -61,11 +61,11 @@ class Scripted:
         else:
             future.set_result(FieldFindings((), 10, 10, 5.0, 1, self.seconds))
 
-    def record(self, found: Sequence[tuple[FieldView, FieldFindings]], _bundle: BundleId) -> None:
+    def record(self, _case: Any, found: Sequence[tuple[FieldView, FieldFindings]], _bundle: BundleId) -> None:
         self.commits.append([field.field_id for field, _ in found])
         self._loop.call_soon_threadsafe(self.kept.set)
 
-    def refuse(self, field: FieldView, _reason: str) -> None:
+    def refuse(self, _case: Any, field: FieldView, _reason: str) -> None:
         self.refused.append(field.field_id)
 
     async def run(self, count: int) -> list[str]:
