@@ -13,7 +13,7 @@ from fastapi import FastAPI, HTTPException
 from fastapi.responses import FileResponse, JSONResponse
 
 from db.errors import DatabaseError, NotFound
-from flows.errors import FieldFatal, FieldRefused, ModelUnavailable, PortTaken
+from flows.errors import FieldFatal, FieldRefused, FieldUnreadable, ModelUnavailable, PortTaken
 from flows.log import tell
 from flows.pictures import Pictures
 
@@ -58,7 +58,7 @@ def make_app(
             path = pictures.file(picture_id)
         except (NotFound, FieldRefused, FieldFatal):
             raise HTTPException(404) from None
-        except (DatabaseError, ModelUnavailable, TimeoutError) as error:
+        except (DatabaseError, ModelUnavailable, FieldUnreadable, TimeoutError) as error:
             log.warning("a picture cannot be shown now: %s", tell(error))
             raise HTTPException(503) from None
         return FileResponse(path, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=3600"})

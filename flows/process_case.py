@@ -125,6 +125,10 @@ async def _analyse_case(case_id: str, expecting: ExitStack) -> CaseResult | None
     except LeaseLost:
         # The same run may be executed by another worker by now: then it is left as it is.
         stopped = await asyncio.to_thread(services().work.why_lost, case_id)
+        if stopped is None:
+            log.warning(
+                "another worker has the case by now; nothing more of it is recorded here", extra={"case": case_id}
+            )
         raise stopped or Abort("another worker has the case") from None
 
 
