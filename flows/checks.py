@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import shutil
 import socket
 import tempfile
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from db.errors import DatabaseError
 from db.session import Database
 from db.upgrade import SchemaState
 from flows.dicom_checks import dicom_checks
+from flows.disk import free_space
 from flows.findings import Check, is_loopback
 from flows.host_checks import host_checks
 from flows.log import tell
@@ -32,7 +32,6 @@ from integrations.hl7.tls import validities
 from sphero_core.bundle import load_bundle, resolve_bundle
 from sphero_core.errors import BundleError
 
-ENOUGH_BYTES = 5 * 1024**3
 CONNECT_SECONDS = 5.0
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 EXPIRES_SOON = timedelta(days=30)
@@ -76,11 +75,13 @@ def _bundle(settings: Settings) -> Check:
 
 
 def _disk(settings: Settings) -> Check:
-    folder = next(parent for parent in (settings.data, *settings.data.parents) if parent.exists())
-    free = shutil.disk_usage(folder).free
-    found = f"{free / 1024**3:.1f} GiB free"
-    if free < ENOUGH_BYTES:
-        return Check("disk", "fail", found, "free some, or set [paths] data to a larger disk")
+    name, free = min(free_space(settings).items(), key=lambda item: item[1])
+    found = f"{free / 1024**3:.1f} GiB free for: {name}"
+    remedy = "free some, or move it to a larger disk, see [paths] data and [disk]"
+    if free < settings.disk.stop_bytes:
+        return Check("disk", "fail", f"{found}; nothing is taken in", remedy)
+    if free < settings.disk.warn_bytes:
+        return Check("disk", "fail", f"{found}; less than [disk] warn_below_mib", remedy)
     return Check("disk", "ok", found)
 
 

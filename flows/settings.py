@@ -12,6 +12,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from flows.dicom_settings import DicomSettings
 from flows.quality_settings import QualitySettings
 from flows.setting_types import Host, Name, Network, Port, Seconds, Section, TlsListenerSection, TlsSection
+from flows.watch_settings import DiskSettings, WatchSettings
 from sphero_core.grading import DAVIS, SCHEMES, GradingScheme
 from sphero_core.statistics import MICROCYTE_UM
 
@@ -241,6 +242,8 @@ class Settings(BaseSettings):
     quality: QualitySettings = QualitySettings()
     http: HttpSettings = HttpSettings()
     review: ReviewSettings = ReviewSettings()
+    disk: DiskSettings = DiskSettings()
+    watch: WatchSettings = WatchSettings()
 
     @classmethod
     def settings_customise_sources(

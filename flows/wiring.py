@@ -19,6 +19,7 @@ from flows.deliver import AT_ONCE, Sender
 from flows.dicom_accept import InstanceDesk
 from flows.dicom_assembly import Assembly
 from flows.dicom_folder import DicomFolder
+from flows.disk import DiskGuard
 from flows.duties import Duties, destination_duty
 from flows.grading import CaseGrader
 from flows.intake import Intake
@@ -238,6 +239,7 @@ def make_services(
     senders: Mapping[str, Sender],
     profiles: Mapping[str, Profile],
     pictures: Pictures,
+    disk: DiskGuard,
     owner: str,
     duties: Duties,
     stopping: asyncio.Event,
@@ -263,7 +265,7 @@ def make_services(
         dicom=DicomFolder(
             incoming=places.incoming,
             database=database,
-            desk=InstanceDesk(database, InstanceStore(places.store, "folder")),
+            desk=InstanceDesk(database, InstanceStore(places.store, "folder"), check_room=disk.check),
             assembly=assembly,
         ),
     )
@@ -298,6 +300,7 @@ def make_services(
         work=work,
         model=model,
         senders=senders,
+        disk=disk,
         owner=owner,
         duties=duties,
         picture_url=f"{settings.http_url}/pictures",
