@@ -21,6 +21,7 @@ from flows.host_checks import host_checks
 from flows.log import tell
 from flows.prefect_server import answers
 from flows.roles import own_share
+from flows.security_checks import security_checks
 from flows.setting_types import TlsListenerSection, TlsSection
 from flows.settings import Destination, ListenerSettings, Settings
 from flows.wiring import make_client, make_profile, make_tls_files
@@ -42,6 +43,7 @@ def checks(settings: Settings) -> Iterator[Check]:
     settings = own_share(settings)
     yield _bundle(settings)
     yield _disk(settings)
+    yield from security_checks(settings)
     yield _folder("data folder", settings.data, "set [paths] data to a folder of the service's user")
     if settings.folder.enabled:
         yield _folder(
@@ -63,6 +65,7 @@ def checks(settings: Settings) -> Iterator[Check]:
     elif settings.hl7.require_order:
         found = "[hl7] require_order is set, but no orders come in: every case is held"
         yield Check("orders", "fail", found, "set [hl7.listener] enabled = true")
+    yield from checks_of_certificates("tls http", settings.http)
     yield from dicom_checks(settings, checks_of_certificates)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import socket
+import ssl
 import threading
 from collections.abc import Callable
 
@@ -85,11 +86,14 @@ class HttpServer:
     app : FastAPI
     host : str
     port : int
+    tls : SSLContext or None
     """
 
-    def __init__(self, app: FastAPI, host: str, port: int) -> None:
+    def __init__(self, app: FastAPI, host: str, port: int, tls: ssl.SSLContext | None = None) -> None:
         self._address = (host, port)
         config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=1)
+        config.load()
+        config.ssl = tls
         self._server = uvicorn.Server(config)
         self._socket: socket.socket | None = None
         self._thread = threading.Thread(target=self._serve, name="http", daemon=True)

@@ -1,7 +1,7 @@
 """What Prometheus is told at `/metrics`.
 
 How things stand is asked of the tables at each scrape (every `STANDING_SECONDS` at most); what happened is read from the
-audit log since the last one, so it counts whatever process did it. Counters begin at 0 with the service. Labels are states,
+audit log since the last one, so it counts whatever process did it. Counters begin at 0 with the first scrape. Labels are states,
 destinations, parts and reasons of ours; nothing that names a patient, an order, a case or a file.
 
 Several services on one database tell the same of it: take `max` over them, not `sum`; disks, parts and connections are of each

@@ -45,6 +45,7 @@ from flows.wiring import (
     EngineChoice,
     chosen_engine,
     make_database,
+    make_http_server,
     make_model,
     make_profiles,
     make_senders,
@@ -171,7 +172,7 @@ class Service:
         machine = Machine(self.readiness, self._restart_counts, functools.partial(listener_connections, self.settings))
         metrics = Metrics(self.database, self._disk, machine, self.settings.watch)
         app = make_app(self.pictures, self.readiness, lambda: self._stores.problems, metrics.scrape)
-        self._http = HttpServer(app, self.settings.http.host, self.settings.http.port)
+        self._http = make_http_server(app, self.settings.http)
         self._http.start()
         step("Prefect server")
         os.environ.update(client_environment(self.settings))  # before Prefect is imported for the first time

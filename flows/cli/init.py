@@ -177,6 +177,7 @@ max_ink_share = 0.01                 # black or ink: pen marks, pointers
 [http]
 host = "127.0.0.1"                   # health, measures for monitoring, and pictures for Prefect's pages
 port = 8080
+tls = false                          # true: with cert_file and key_file; ca_file: who asks needs a certificate
 
 [disk]
 stop_below_mib = 1024                # with less room nothing more is taken in until some is free again; 0: never
