@@ -17,6 +17,9 @@ class InstanceHeader(Base):
     instance_id: Mapped[str] = mapped_column(ForeignKey("instances.instance_id"), primary_key=True)
     study_uid: Mapped[str] = mapped_column(String(64))
     series_uid: Mapped[str] = mapped_column(String(64))
+    study_date: Mapped[str | None] = mapped_column(String(8))
+    study_time: Mapped[str | None] = mapped_column(String(16))
+    study_id: Mapped[str | None] = mapped_column(String(16))
     frame_of_reference_uid: Mapped[str | None] = mapped_column(String(64))
     modality: Mapped[str | None]
     rows: Mapped[int]

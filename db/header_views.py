@@ -12,6 +12,8 @@ class InstanceHeaderView:
     Attributes
     ----------
     study_uid, series_uid : str
+    study_date, study_time, study_id : str or None
+        As DICOM writes them (DA, TM, SH).
     frame_of_reference_uid, modality : str or None
     rows, columns, frames : int
         Of the stored pixels.
@@ -39,6 +41,9 @@ class InstanceHeaderView:
 
     study_uid: str
     series_uid: str
+    study_date: str | None = field(default=None, repr=False)
+    study_time: str | None = field(default=None, repr=False)
+    study_id: str | None = field(default=None, repr=False)
     frame_of_reference_uid: str | None = None
     modality: str | None = None
     rows: int

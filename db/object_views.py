@@ -15,7 +15,7 @@ class NewObject:
     Attributes
     ----------
     kind : str
-        ``image``, ``seg``, ``ann`` or ``sr``.
+        ``image``, ``seg``, ``ann``, ``sr``, or ``ko``: a note that others are no longer valid.
     field_id : str or None
         The field that it tells of; None for what tells of the case.
     stored_name : str
@@ -55,6 +55,8 @@ class SourceInstance:
     ----------
     frames : int
         Fields that came in it.
+    study_date, study_time, study_id, frame_of_reference_uid : str
+        As it tells them; empty where it does not.
     """
 
     sop_class_uid: str
@@ -63,6 +65,10 @@ class SourceInstance:
     study_uid: str
     sha256: str
     frames: int
+    study_date: str = ""
+    study_time: str = ""
+    study_id: str = ""
+    frame_of_reference_uid: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Select, func, or_, select
 
 from db.context import Context, canonical_json
+from db.header_schema import InstanceHeader
 from db.instance_schema import Instance
 from db.lineage import LineageView, lineage_of
 from db.object_schema import Commitment, ResultObject
@@ -21,6 +22,7 @@ from db.outbox import Outbox
 from db.schema import Field, Message
 from db.states import CommitmentState, InstanceState, MessageState
 
+_TOLD = ("study_date", "study_time", "study_id", "frame_of_reference_uid")
 MOST_ASKED = 5
 """So often an archive is asked whether it keeps an object before a person must look."""
 
@@ -93,7 +95,7 @@ class ResultObjects:
     def of_case(self, case_id: str) -> tuple[ObjectView, ...]:
         """Return the objects of a case: by version, images first and the report last."""
         rows = self._session.scalars(select(ResultObject).where(ResultObject.case_id == case_id)).all()
-        order = ("image", "seg", "ann", "sr")
+        order = ("image", "seg", "ann", "sr", "ko")
         rows = sorted(rows, key=lambda row: (row.revision, order.index(row.kind), row.created_at, row.sop_instance_uid))
         return tuple(_view(row) for row in rows)
 
@@ -106,9 +108,10 @@ class ResultObjects:
             .subquery()
         )
         query = (
-            select(Field.field_id, Instance, per_file.c.frames)
+            select(Field.field_id, Instance, InstanceHeader, per_file.c.frames)
             .join(per_file, per_file.c.sha256 == Field.sha256)
             .join(Instance, Instance.sha256 == Field.sha256)
+            .outerjoin(InstanceHeader, InstanceHeader.instance_id == Instance.instance_id)
             .where(
                 Field.case_id == case_id,
                 Instance.state != InstanceState.CONFLICT,
@@ -124,8 +127,9 @@ class ResultObjects:
                 row.study_uid or "",
                 row.sha256,
                 frames,
+                **{name: getattr(header, name, None) or "" for name in _TOLD},
             )
-            for field_id, row, frames in self._session.execute(query)
+            for field_id, row, header, frames in self._session.execute(query)
         }
 
     def lineage(self, case_id: str) -> tuple[LineageView, ...]:

@@ -10,6 +10,7 @@ from importlib.metadata import version
 from db.context import utc_now
 from db.session import Database
 from flows.archive import ArchivePlan, Archiving
+from flows.archive_objects import Tools
 from flows.archive_transport import ArchiveClient, ArchiveTransport
 from flows.commitments import Commitments
 from flows.deliver import Sender
@@ -20,7 +21,8 @@ from flows.errors import PortTaken, SettingsError
 from flows.places import Places, places_of
 from flows.settings import Settings
 from integrations.dicom.codes import CodeBook, Concept
-from integrations.dicom.commitment import CommitmentListener, CommitmentReport
+from integrations.dicom.commitment import CommitmentReport
+from integrations.dicom.commitment_listener import CommitmentListener
 from integrations.dicom.evidence import ObjectKind, Software
 from integrations.dicom.object_store import ObjectStore
 from integrations.dicom.store_scu import StoreScu
@@ -63,15 +65,17 @@ def make_archiving(settings: Settings, places: Places, database: Database) -> Ar
     """
     return Archiving(
         database=database,
-        store=places.store,
-        objects=ObjectStore(places.objects),
+        tools=Tools(
+            store=places.store,
+            objects=ObjectStore(places.objects),
+            software=Software(version("spheroflow"), institution=settings.site.name[:64]),
+            codes=make_code_book(settings),
+            pixel_aspect=settings.folder.pixel_aspect,
+        ),
         archives={
             each.name: ArchivePlan(frozenset(ObjectKind(kind) for kind in each.objects), each.commitment)
             for each in settings.dicom.archive
         },
-        software=Software(version("spheroflow"), institution=settings.site.name[:64]),
-        codes=make_code_book(settings),
-        pixel_aspect=settings.folder.pixel_aspect,
     )
 
 

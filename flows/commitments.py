@@ -20,10 +20,10 @@ from db.session import Database
 from flows.log import tell
 from integrations.dicom.commitment import (
     MOST_AT_ONCE,
-    CommitmentListener,
     CommitmentReport,
     request_commitment,
 )
+from integrations.dicom.commitment_listener import CommitmentListener
 from integrations.dicom.peer import Entity
 from integrations.dicom.uids import derive_uid
 from integrations.errors import PeerUnavailable, TlsError

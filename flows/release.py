@@ -13,9 +13,10 @@ from db.cases import WORK
 from db.context import Clock
 from db.release_moves import Standing
 from db.session import Database, UnitOfWork
-from db.states import CaseState
+from db.states import CaseState, ReportStatus
 from db.views import CaseView, FieldResult, ReportView
 from flows.archive import Archiving, Prepared
+from flows.archive_objects import Version
 from flows.errors import CaseStopped
 from flows.message_pictures import MessagePictures
 from flows.outcome import Outcome
@@ -106,7 +107,7 @@ class Release:
                 work.cases.analysed(case.case_id, owner=owner)
                 report = self._record(work, case, owner, outcome, pictures, made)
                 if report.new and self._archiving is not None:
-                    self._archiving.queue(work, case, objects)
+                    self._archiving.queue(work, report, objects)
         if report is None:
             log.info("case waits for a person's signature", extra={"case": case.case_id, "revision": case.revision})
             return None
@@ -123,13 +124,19 @@ class Release:
 
     def _objects(self, case: CaseView, outcome: Outcome, made: datetime) -> Prepared:
         """The DICOM objects, made before the transaction: that takes seconds where there are many cells."""
-        if self._archiving is None or outcome.not_obtained is not None:
-            return Prepared()
+        nothing = Prepared(case.revision)
+        if self._archiving is None:
+            return nothing
         with self._database.reading() as work:
             done = any(each.revision == case.revision for each in work.reports.of_case(case.case_id))
             if done or self._waits(work, case, outcome):
-                return Prepared()  # committed before, with its objects; or nothing leaves without a person
-        return self._archiving.prepare(case, outcome.fields, outcome.counts, outcome.bundle, made)
+                return nothing  # committed before, with its objects; or nothing leaves without a person
+        if outcome.not_obtained is not None:
+            version = Version(case.revision, ReportStatus.NOT_OBTAINED, made)
+            return self._archiving.prepare_rejection(case, version, outcome.not_obtained)
+        final = self._policy is ReleasePolicy.FINAL
+        version = Version(case.revision, ReportStatus.FINAL if final else ReportStatus.PRELIMINARY, made)
+        return self._archiving.prepare(case, outcome.fields, outcome.counts, outcome.bundle, version)
 
     def _waits(self, work: UnitOfWork, case: CaseView, outcome: Outcome) -> bool:
         """Whether a person must act first: always once a final result is out, and by the policy for any result."""

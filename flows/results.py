@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import date, datetime, timedelta, tzinfo
 
 from db.release_moves import Act
-from db.review_views import ReportAct
+from db.review_views import GradeChange, ReportAct
 from db.states import ReportStatus
 from db.views import Identity, ReportView
 from integrations.hl7.result import (
@@ -88,9 +88,20 @@ def presence_of(report: ReportView) -> Presence | None:
     if act is None or act.grade is None:
         return Presence(grading.detected, grading.grade, grading.scheme, grading.false_call_percent, grading.reason)
     given = act.grade
-    reason = f"The reviewer changed the grade from {given.machine_grade} to {given.grade}: {given.reason}"
+    reason = words_of_change(given)
     detected = given.grade != NO_GRADE
     return Presence(detected, given.grade, grading.scheme, grading.false_call_percent, reason, by_person=True)
+
+
+def words_of_change(given: GradeChange) -> str:
+    """What is told of a grade that a person changed."""
+    return f"The reviewer changed the grade from {given.machine_grade} to {given.grade}: {given.reason}"
+
+
+def words_of_act(act: ReportAct) -> tuple[str, ...]:
+    """Everything that a person said with a version."""
+    changed = words_of_change(act.grade) if act.grade else ""
+    return tuple(each for each in (comment_of(act), changed) if each)
 
 
 def reviewer_of(act: ReportAct | None) -> Reviewer | None:

@@ -1,36 +1,43 @@
 """What people do about a result: give cells another class, sign, reject, withdraw. For the command line and for review pages alike.
 
 A signature, a rejection or a withdrawal is a version of the result: the report and, for each destination, its message are recorded in
-one commit.
+one commit; so are the DICOM objects that tell it, which are made before.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
 
 from db.context import Clock
 from db.errors import CaseChanged
 from db.people import Actor
-from db.release_moves import Act
-from db.review_views import CellReview, GradeChange
+from db.release_moves import Act, next_status
+from db.review_views import CellReview, GradeChange, ReportAct
 from db.session import Database, UnitOfWork
-from db.views import ReportView
+from db.states import ReportStatus
+from db.views import CaseView, ReportView
+from flows.archive import Archiving, Prepared
+from flows.archive_objects import Version
 from flows.errors import ReviewRefused
 from flows.grading import CaseGrader
 from flows.message_pictures import MessagePictures
 from flows.outcome import Outcome, outcome_of, read_material
 from flows.release import prepare_pictures, queue_messages
 from flows.results import moment_of
-from integrations.errors import PatientUnknown, TextRefused
+from integrations.errors import ObjectRefused, PatientUnknown, StoreError, TextRefused
 from integrations.hl7.profile import Profile, SendPictures
 from integrations.hl7.result import Picture
+from sphero_core.errors import ImageError
 from sphero_core.grading import NO_GRADE, SCHEMES
 from sphero_core.types import CaseCounts, CellClass, Grading
 
 log = logging.getLogger(__name__)
 
 LOOKS = 3  # a case that changes under the person's hands is looked at again so often
+_CLOSED = {Act.REJECT: ReportStatus.NOT_OBTAINED, Act.WITHDRAW: ReportStatus.WRONG_PATIENT}
 NOTHING = CaseCounts(0, 0, None, None, 0)
 
 
@@ -47,6 +54,8 @@ class ReviewDesk:
         The time, aware, in the site's time zone.
     grader : CaseGrader or None
         By default the shipped scheme, and nothing known of the model's false calls.
+    archiving : Archiving or None
+        Makes the DICOM objects that go with a version; None for none.
     """
 
     def __init__(
@@ -57,8 +66,10 @@ class ReviewDesk:
         pictures: MessagePictures,
         clock: Clock,
         grader: CaseGrader | None = None,
+        archiving: Archiving | None = None,
     ) -> None:
         self._grader = grader or CaseGrader()
+        self._archiving = archiving
         self._database = database
         self._profiles = profiles
         self._pictures = pictures
@@ -97,17 +108,16 @@ class ReviewDesk:
         Raises
         ------
         ReviewRefused
-            There is nothing to sign, the grade cannot be, or the messages cannot be built.
+            There is nothing to sign, the grade cannot be, or the messages or objects cannot be built.
         CaseChanged
             The case changes while it is being signed.
         IllegalMove, NotFound, DatabaseError
         """
-        for _ in range(LOOKS - 1):
-            try:
-                return self._sign(case_id, actor, comment.strip(), grade.strip(), reason.strip())
-            except CaseChanged:
-                continue
-        return self._sign(case_id, actor, comment.strip(), grade.strip(), reason.strip())
+        words = comment.strip(), grade.strip(), reason.strip()
+        try:
+            return _looking_again(lambda: self._sign(case_id, actor, *words))
+        except PatientUnknown as error:
+            raise ReviewRefused(f"the messages cannot be built: {error}") from None
 
     def reject(self, case_id: str, actor: Actor, reason: str) -> ReportView | None:
         """Close a case without a result, and tell the receivers so.
@@ -128,7 +138,7 @@ class ReviewDesk:
         """
         words = _required(reason)
         try:
-            return self._close(case_id, Act.REJECT, actor, words)
+            return _looking_again(lambda: self._close(case_id, Act.REJECT, actor, words))
         except PatientUnknown:
             with self._database.transaction(actor.login) as work:
                 work.cases.reject(case_id, words)
@@ -142,23 +152,28 @@ class ReviewDesk:
         ------
         ReviewRefused, IllegalMove, NotFound, DatabaseError
         """
+        words = _required(reason)
         try:
-            return self._close(case_id, Act.WITHDRAW, actor, _required(reason))
+            return _looking_again(lambda: self._close(case_id, Act.WITHDRAW, actor, words))
         except PatientUnknown as error:
             raise ReviewRefused(f"the messages cannot be built: {error}") from None
 
     def _sign(self, case_id: str, actor: Actor, comment: str, grade: str, reason: str) -> ReportView:
+        now = self._clock()
         with self._database.reading() as work:
-            seen = work.reviews.seen(case_id)
-            outcome = outcome_of(read_material(work, work.cases.get(case_id)), self._grader)
+            seen, case = work.reviews.seen(case_id), work.cases.get(case_id)
+            outcome = outcome_of(read_material(work, case), self._grader)
+            earlier, standing = work.reports.of_case(case_id), work.reports.standing(case_id)
         if outcome.bundle is None or outcome.not_obtained is not None:
             why = (outcome.not_obtained or "").replace("\n", "; ")
             raise ReviewRefused(f"there is no result to sign ({why}); `sphero case reject` closes the case")
         change = changed_grade(outcome.counts.grading, grade, reason)
         pictures = prepare_pictures(self._database, self._pictures, self._profiles, case_id, outcome.fields)
-        try:
+        act = ReportAct(Act.SIGN, actor, now, comment, change)
+        with _refusals():
+            objects = self._objects(case, _version(case, earlier, next_status(standing, Act.SIGN), now, act), outcome)
             with self._database.transaction(actor.login) as work:
-                earlier, now = work.reports.of_case(case_id), self._clock()
+                earlier = work.reports.of_case(case_id)
                 report = work.reviews.sign(
                     case_id,
                     actor,
@@ -173,16 +188,20 @@ class ReviewDesk:
                 )
                 if report.new:
                     queue_messages(work, report, earlier, self._profiles, pictures, now.tzinfo)
-        except (PatientUnknown, TextRefused) as error:
-            raise ReviewRefused(f"the messages cannot be built: {error}") from None
+                    self._queue(work, report, objects)
         if report.new:
             log.info("case signed: %s", report.status, extra={"case": case_id, "revision": report.revision})
         return report
 
     def _close(self, case_id: str, act: Act, actor: Actor, reason: str) -> ReportView:
-        try:
+        now = self._clock()
+        with self._database.reading() as work:
+            case, earlier = work.cases.get(case_id), work.reports.of_case(case_id)
+        said = ReportAct(act, actor, now, reason)
+        with _refusals():
+            objects = self._objects(case, _version(case, earlier, _CLOSED[act], now, said))
             with self._database.transaction(actor.login) as work:
-                earlier, now = work.reports.of_case(case_id), self._clock()
+                earlier = work.reports.of_case(case_id)
                 told = earlier[-1] if act is Act.WITHDRAW and earlier else None
                 report = work.reviews.close(
                     case_id,
@@ -196,11 +215,23 @@ class ReviewDesk:
                 )
                 if report.new:
                     self._tell(work, report, earlier)
-        except TextRefused as error:
-            raise ReviewRefused(f"the messages cannot be built: {error}") from None
+                    self._queue(work, report, objects)
         if report.new:
             log.info("case closed: %s", act, extra={"case": case_id, "revision": report.revision})
         return report
+
+    def _objects(self, case: CaseView, version: Version, outcome: Outcome | None = None) -> Prepared | None:
+        """The DICOM objects of a version, made before its transaction; without an outcome those that reject what is out."""
+        if self._archiving is None:
+            return None
+        if outcome is None:
+            words = version.act.comment if version.act else ""
+            return self._archiving.prepare_rejection(case, version, words)
+        return self._archiving.prepare(case, outcome.fields, outcome.counts, outcome.bundle, version)
+
+    def _queue(self, work: UnitOfWork, report: ReportView, objects: Prepared | None) -> None:
+        if self._archiving is not None and objects is not None:
+            self._archiving.queue(work, report, objects)
 
     def _tell(self, work: UnitOfWork, report: ReportView, earlier: Sequence[ReportView]) -> None:
         """Queue what tells that a case is closed; each picture that may have been sent is told to be gone."""
@@ -211,6 +242,35 @@ class ReviewDesk:
             if profile.pictures.send is not SendPictures.NONE
         }
         queue_messages(work, report, earlier, self._profiles, gone, self._clock().tzinfo)
+
+
+def _version(
+    case: CaseView, earlier: Sequence[ReportView], status: ReportStatus, now: datetime, act: ReportAct
+) -> Version:
+    """What follows what is out, if nothing comes meanwhile."""
+    told = bool(earlier) and earlier[-1].revision == case.revision
+    made = moment_of(now, earlier).astimezone(now.tzinfo)
+    return Version(case.revision + told, status, made, act)
+
+
+def _looking_again(act: Callable[[], ReportView]) -> ReportView:
+    for _ in range(LOOKS - 1):
+        try:
+            return act()
+        except CaseChanged:
+            continue
+    return act()
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """Tell in words why a version cannot be told; that the patient is not known is for the caller."""
+    try:
+        yield
+    except TextRefused as error:
+        raise ReviewRefused(f"the messages cannot be built: {error}") from None
+    except (ObjectRefused, StoreError, ImageError) as error:
+        raise ReviewRefused(f"the DICOM objects cannot be made: {error}") from None
 
 
 def changed_grade(grading: Grading | None, grade: str, reason: str) -> GradeChange | None:

@@ -6,6 +6,7 @@ import functools
 from datetime import datetime
 
 from db.session import Database
+from flows.archive_wiring import make_archiving
 from flows.message_pictures import MessagePictures
 from flows.pictures import DrawsHere, Pictures
 from flows.places import places_of
@@ -20,8 +21,8 @@ def make_review_desk(settings: Settings, database: Database) -> ReviewDesk:
 
     Raises
     ------
-    ProfileError
-        A profile cannot be used.
+    ProfileError, SettingsError
+        A profile, or a code of the site, cannot be used.
     """
     places = places_of(settings)
     pictures = Pictures(
@@ -37,6 +38,7 @@ def make_review_desk(settings: Settings, database: Database) -> ReviewDesk:
         pictures=MessagePictures(file=pictures.file, url=settings.http_url),
         clock=functools.partial(datetime.now, settings.time_zone),
         grader=make_grader(settings),
+        archiving=make_archiving(settings, places, database),
     )
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from flows.cli.lineage import as_text, lineage_rows
 from flows.cli.output import AsJson, fail, print_facts, print_json, print_rows
 from flows.cli.records import one_order, open_database, person
 
@@ -61,6 +62,7 @@ def show_case(
     if as_json:
         print_json(shown)
         return
+    shown["lineage"] = as_text(shown["lineage"])
     print_facts({name: value for name, value in shown.items() if not isinstance(value, list)})
     for name in ("fields", "refused files", "reports", "messages", "lineage"):
         if shown[name]:
@@ -102,6 +104,7 @@ def _details(work: UnitOfWork, case: CaseView) -> dict[str, Any]:
     from db.context import utc_now
     from flows.cli.worklist import row_of
 
+    sources = work.objects.sources_of(case.case_id)
     return {
         **row_of(work, case, utc_now()),
         "last arrival": case.last_arrival_at,
@@ -116,6 +119,8 @@ def _details(work: UnitOfWork, case: CaseView) -> dict[str, Any]:
                 "field": field.field_id,
                 "state": field.state.value,
                 "pixels": f"{field.width} x {field.height}",
+                "source SOP UID": sources[field.field_id].sop_instance_uid if field.field_id in sources else None,
+                "source hash": field.sha256,
                 "stored as": field.stored_name,
                 "reason": field.reason,
             }
@@ -151,23 +156,7 @@ def _details(work: UnitOfWork, case: CaseView) -> dict[str, Any]:
             }
             for message in work.outbox.of_case(case.case_id)
         ],
-        "lineage": [
-            {
-                "version": each.revision,
-                "to": each.destination,
-                "object": each.kind or "hl7",
-                "source SOP UID": each.source_uid,
-                "source hash": each.source_sha256,
-                "model hash": each.bundle_sha256 or None,
-                "result SOP UID": each.result_uid,
-                "result hash": each.result_sha256,
-                "replaces": each.replaces,
-                "control id": each.control_id,
-                "answer": each.answer,
-                "committed": each.commitment.value if each.commitment else None,
-            }
-            for each in work.objects.lineage(case.case_id)
-        ],
+        "lineage": lineage_rows(work, case.case_id),
     }
 
 

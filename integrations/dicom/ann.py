@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from highdicom import AlgorithmIdentificationSequence
@@ -59,7 +60,9 @@ def build_annotations(
 ) -> DicomObject | None:
     """Tell every cell of a field: outline, class, score and measures.
 
-    Each class is one group, in the order of `CellClass`; a cell keeps its place among those of its class. Lengths are in
+    Each class is one group, in the order of `CellClass`; a cell keeps its place among those of its class. Cells to which a
+    person gave another class than the model are groups of their own: of the person's class, semi-automatic, with the model's
+    class as modifier, in the label and in the description; scores are those of the model's call. Lengths are in
     micrometres where the scale is known, else in pixels of the field in true proportion. A measure that cannot be had is
     left out for that cell.
 
@@ -87,8 +90,8 @@ def build_annotations(
     ref = field.source.ref
     keys = (origin.case_id, origin.revision, "ann", ref.sop_instance_uid, field.source.frame)
     groups = [
-        _group(number, cell_class, cells, field, bundle, book, derive_uid(*keys, cell_class.value))
-        for number, (cell_class, cells) in enumerate(_by_class(field.findings.cells), start=1)
+        _group(number, call, cells, field, bundle, book, derive_uid(*keys, *call.parts))
+        for number, (call, cells) in enumerate(_by_call(field.findings.cells), start=1)
     ]
     if not groups:
         return None
@@ -130,30 +133,62 @@ def identify(bundle: BundleId) -> AlgorithmIdentificationSequence:
     )
 
 
-def _by_class(cells: Sequence[Cell]) -> list[tuple[CellClass, list[Cell]]]:
-    found = [(kind, [cell for cell in cells if cell.cell_class is kind]) for kind in CellClass]
-    return [(kind, members) for kind, members in found if members]
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """What cells are, and what the model called them where that differs."""
+
+    kind: CellClass
+    machine: CellClass | None = None
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        return (self.kind.value, self.machine.value) if self.machine else (self.kind.value,)
+
+    @property
+    def label(self) -> str:
+        return f"{self.kind.value}, by a person; model: {self.machine.value}" if self.machine else self.kind.value
+
+    @property
+    def description(self) -> str | None:
+        if self.machine is None:
+            return None
+        return f"A person gave these cells the class {self.kind.value}; the model called them {self.machine.value}."
+
+
+def _by_call(cells: Sequence[Cell]) -> list[tuple[_Call, list[Cell]]]:
+    found: dict[_Call, list[Cell]] = {}
+    for kind in CellClass:
+        for machine in (None, *CellClass):
+            members = [cell for cell in cells if cell.cell_class is kind and cell.machine_class is machine]
+            if members:
+                found[_Call(kind, machine)] = members
+    return list(found.items())
 
 
 def _group(
-    number: int, kind: CellClass, cells: list[Cell], field: FieldEvidence, bundle: BundleId, book: CodeBook, uid: str
+    number: int, call: _Call, cells: list[Cell], field: FieldEvidence, bundle: BundleId, book: CodeBook, uid: str
 ) -> AnnotationGroup:
     source, findings = field.source, field.findings
     factors = source.columns / findings.width, source.rows / findings.height
     size = source.columns, source.rows
-    concept = book.of_class(kind)
-    return AnnotationGroup(
+    generation = AnnotationGroupGenerationTypeValues
+    group = AnnotationGroup(
         number=number,
         uid=uid,
-        label=kind.value,
+        label=call.label,
         annotated_property_category=CELL.coded,
-        annotated_property_type=concept.coded,
+        annotated_property_type=book.of_class(call.kind).coded,
         graphic_type=GraphicTypeValues.POLYGON,
         graphic_data=[outline_of(cell, factors, size) for cell in cells],
-        algorithm_type=AnnotationGroupGenerationTypeValues.AUTOMATIC,
+        algorithm_type=generation.SEMIAUTOMATIC if call.machine else generation.AUTOMATIC,
         algorithm_identification=identify(bundle),
         measurements=list(_measurements(cells, field.um_per_pixel)),
+        description=call.description,
     )
+    if call.machine:
+        kind = group.AnnotationPropertyTypeCodeSequence[0]
+        kind.AnnotationPropertyTypeModifierCodeSequence = [book.called_by_model(call.machine).coded]
+    return group
 
 
 def _measurements(cells: list[Cell], um_per_pixel: float | None) -> list[Measurements]:

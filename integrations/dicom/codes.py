@@ -137,6 +137,12 @@ class CodeBook:
     def __getitem__(self, name: str) -> Concept:
         return self.mapped.get(name) or _DEFAULTS[name]
 
+    def called_by_model(self, cell_class: CellClass) -> Concept:
+        """The code of a cell that the model took for this, where a person said otherwise."""
+        return Concept(
+            f"MODEL_{_OF_CLASS[cell_class].upper()}", PRIVATE_SCHEME, f"The model called it {cell_class.value}"
+        )
+
     def of_class(self, cell_class: CellClass) -> Concept:
         """The code of a kind of cell."""
         return self[_OF_CLASS[cell_class]]

@@ -1,7 +1,8 @@
 """Storage Commitment Push Model as its user (PS3.4 annex J): an archive is asked whether it keeps what it took.
 
 We ask by N-ACTION. The answer, N-EVENT-REPORT, comes on the same association or on one that the archive makes to us: the
-first is waited for a moment, for the second there is `CommitmentListener`. That the question arrived says nothing yet.
+first is waited for a moment, for the second there is `integrations.dicom.commitment_listener`. That the question arrived says
+nothing yet.
 """
 
 from __future__ import annotations
@@ -14,12 +15,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pydicom import Dataset
-from pynetdicom import AE, ALL_TRANSFER_SYNTAXES, build_context, evt
+from pynetdicom import build_context, evt
 
-from integrations.dicom.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION
-from integrations.dicom.peer import MAX_PDU, VERIFICATION, Entity, associate
+from integrations.dicom.peer import Entity, associate
 from integrations.errors import PeerRefused, PeerUnavailable
-from integrations.hl7.tls import TlsFiles
 
 log = logging.getLogger(__name__)
 
@@ -96,11 +95,11 @@ def request_commitment(
     """
     answered = threading.Event()
 
-    def handle(event: Any) -> int:
-        status = handle_report(event, on_report)
+    def handle(event: Any) -> tuple[int, None]:
+        status, nothing = handle_report(event, on_report)
         if status == 0:
             answered.set()
-        return status
+        return status, nothing
 
     with associate(entity, [build_context(PUSH_MODEL)], handlers=[(evt.EVT_N_EVENT_REPORT, handle)]) as association:
         status, _ = association.send_n_action(
@@ -129,8 +128,12 @@ def _reference(sop_class_uid: str, sop_instance_uid: str) -> Dataset:
     return item
 
 
-def handle_report(event: Any, on_report: OnReport) -> int:
-    """Handle an N-EVENT-REPORT of pynetdicom; gives the status of the answer, 0 once `on_report` is done."""
+def handle_report(event: Any, on_report: OnReport) -> tuple[int, None]:
+    """Handle an N-EVENT-REPORT of pynetdicom; gives the status of the answer, 0 once `on_report` is done, and no reply."""
+    return _status_of(event, on_report), None
+
+
+def _status_of(event: Any, on_report: OnReport) -> int:
     if event.event_type not in (ALL_COMMITTED, FAILURES_EXIST):
         return _NO_SUCH_EVENT
     try:
@@ -159,69 +162,3 @@ def read_report(told: Dataset) -> CommitmentReport:
 
 def _why(reason: int) -> str:
     return f"{_WORDS.get(reason, 'it does not say why')} (0x{reason:04X})"
-
-
-class CommitmentListener:
-    """Where archives report that they keep what they took, on associations of their own.
-
-    Parameters
-    ----------
-    on_report : callable
-        Called by several threads.
-    ae_title : str
-        Ours; associations for another are rejected.
-    host, port
-        Where it listens.
-    allowed_ae_titles : sequence of str
-        Of archives; others are rejected.
-    tls : TlsFiles or None
-    timeout_seconds : float
-        For each message, and for an association on which nothing comes.
-    """
-
-    def __init__(
-        self,
-        on_report: OnReport,
-        *,
-        ae_title: str,
-        host: str,
-        port: int,
-        allowed_ae_titles: Sequence[str] = (),
-        tls: TlsFiles | None = None,
-        timeout_seconds: float = 30.0,
-    ) -> None:
-        self._on_report = on_report
-        self._address = host, port
-        self._tls = tls
-        self._server: Any = None
-        self._ae = ae = AE(ae_title=ae_title)
-        ae.implementation_class_uid, ae.implementation_version_name = IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION
-        ae.maximum_pdu_size = MAX_PDU
-        ae.acse_timeout = ae.dimse_timeout = ae.network_timeout = timeout_seconds
-        ae.maximum_associations = 10
-        ae.require_called_aet = True
-        ae.require_calling_aet = list(allowed_ae_titles)
-        ae.add_supported_context(VERIFICATION)
-        # The archive is the provider of the service although it makes the association (PS3.4 section J.3.3).
-        ae.add_supported_context(PUSH_MODEL, ALL_TRANSFER_SYNTAXES[:4], scu_role=False, scp_role=True)
-
-    def start(self) -> None:
-        """Begin to listen.
-
-        Raises
-        ------
-        OSError
-            The port is taken.
-        """
-        self._server = self._ae.start_server(
-            self._address,
-            block=False,
-            ssl_context=None if self._tls is None else self._tls.server_context(),
-            evt_handlers=[(evt.EVT_N_EVENT_REPORT, handle_report, [self._on_report])],
-        )
-
-    def stop(self) -> None:
-        """Stop listening; associations under way are ended."""
-        if self._server is not None:
-            self._ae.shutdown()
-            self._server = None

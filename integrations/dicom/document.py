@@ -8,15 +8,27 @@ from collections.abc import Iterator
 from datetime import date, datetime
 
 from highdicom.coding_schemes import CodingSchemeIdentificationItem
+from highdicom.sr import DeviceObserverIdentifyingAttributes, ObserverContext
 from pydicom import Dataset, FileDataset
 from pydicom.dataset import FileMetaDataset
 from pydicom.filewriter import dcmwrite
+from pydicom.sr.codedict import codes
 from pydicom.uid import UID
 from pydicom.valuerep import PersonName
 
 from integrations.dicom.codes import PRIVATE_SCHEME
-from integrations.dicom.evidence import DicomObject, ObjectKind, ObjectRef, Origin, SourceImage, Subject
+from integrations.dicom.evidence import (
+    DicomObject,
+    ObjectKind,
+    ObjectRef,
+    Origin,
+    Person,
+    Software,
+    SourceImage,
+    Subject,
+)
 from integrations.dicom.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION
+from integrations.dicom.uids import derive_uid
 from integrations.errors import ObjectRefused
 
 CHARACTER_SET = "ISO_IR 192"  # UTF-8: every name can be written
@@ -63,7 +75,7 @@ def add_patient(dataset: Dataset, subject: Subject) -> None:
     dataset.PatientID = _text("PatientID", subject.patient_id, _LONG)
     if subject.patient_issuer:
         dataset.IssuerOfPatientID = _text("IssuerOfPatientID", subject.patient_issuer, _LONG)
-    dataset.PatientName = _name(subject)
+    dataset.PatientName = _name("PatientName", subject.family, subject.given)
     dataset.PatientBirthDate = _da(subject.birth_date)
     dataset.PatientSex = _SEX.get(subject.sex.upper(), "")
 
@@ -90,6 +102,31 @@ def accession_fits(subject: Subject) -> bool:
     return len(subject.accession) <= ACCESSION_LENGTH
 
 
+def person_name(attribute: str, person: Person) -> PersonName:
+    """A person as PN.
+
+    Raises
+    ------
+    ObjectRefused
+        The name does not fit `attribute`.
+    """
+    return _name(attribute, person.family, person.given)
+
+
+def device_context(software: Software) -> ObserverContext:
+    """The program as the device that observes (PS3.16 TID 1004)."""
+    return ObserverContext(
+        codes.DCM.Device,
+        DeviceObserverIdentifyingAttributes(
+            uid=derive_uid("device", software.manufacturer, software.model, software.serial),
+            name=software.model,
+            manufacturer_name=software.manufacturer,
+            model_name=software.model,
+            serial_number=software.serial,
+        ),
+    )
+
+
 def finish(dataset: Dataset, kind: ObjectKind, origin: Origin) -> DicomObject:
     """Give an object its times and its bytes: nothing in it depends on when or where it is built.
 
@@ -106,7 +143,7 @@ def finish(dataset: Dataset, kind: ObjectKind, origin: Origin) -> DicomObject:
         for keyword in ("InstanceCreationTime", "ContentTime", "SeriesTime"):
             if keyword in each:
                 setattr(each, keyword, made.strftime("%H%M%S"))
-        for keyword in ("ContributionDateTime", "ObservationDateTime"):
+        for keyword in ("ContributionDateTime", "ObservationDateTime", "VerificationDateTime"):
             if keyword in each:
                 setattr(each, keyword, dt(made))
     offset = made.strftime("%z")
@@ -164,12 +201,12 @@ def _text(name: str, text: str, most: int) -> str:
     return text
 
 
-def _name(subject: Subject) -> PersonName:
-    family, given = _text("PatientName", subject.family, _LONG), _text("PatientName", subject.given, _LONG)
+def _name(attribute: str, family: str, given: str) -> PersonName:
+    family, given = _text(attribute, family, _LONG), _text(attribute, given, _LONG)
     if any(mark in family + given for mark in "^="):
-        raise ObjectRefused("PatientName: holds ^ or =, which separate the parts of a name")
+        raise ObjectRefused(f"{attribute}: holds ^ or =, which separate the parts of a name")
     if len(family) + len(given) + 1 > _LONG:
-        raise ObjectRefused(f"PatientName: longer than {_LONG} characters")
+        raise ObjectRefused(f"{attribute}: longer than {_LONG} characters")
     return PersonName(f"{family}^{given}" if given else family)
 
 

@@ -20,6 +20,7 @@ class ObjectKind(StrEnum):
     SEGMENTATION = "seg"
     ANNOTATIONS = "ann"
     REPORT = "sr"
+    REJECTION = "ko"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +47,22 @@ class Subject:
     sex: str = field(default="", repr=False)
     accession: str = field(default="", repr=False)
     accession_issuer: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Who stands behind a version of a result.
+
+    Attributes
+    ----------
+    family, given : str
+        Where the family name is not known, what the person is known by.
+    organization : str
+    """
+
+    family: str = field(repr=False)
+    given: str = field(default="", repr=False)
+    organization: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,6 +187,8 @@ class CaseEvidence:
         The annotation objects of the same version.
     replaces : ObjectRef or None
         The report of the version before.
+    comments : tuple of str
+        What else is to be told, in words, such as what the person who signed said.
     """
 
     counts: CaseCounts
@@ -178,6 +197,7 @@ class CaseEvidence:
     annotations: tuple[ObjectRef, ...] = ()
     grade: Grade | None = None
     replaces: ObjectRef | None = None
+    comments: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

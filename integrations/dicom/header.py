@@ -101,6 +101,8 @@ class Header:
     Attributes
     ----------
     sop_class_uid, sop_instance_uid, transfer_syntax_uid, study_uid, series_uid : str
+    study_date, study_time, study_id : str or None
+        (0008,0020), (0008,0030) and (0020,0010), where they are what DICOM calls so: what we add to the study tells the same.
     frame_of_reference_uid : str or None
     modality : str or None
     pixels : Pixels
@@ -126,6 +128,9 @@ class Header:
     transfer_syntax_uid: str
     study_uid: str
     series_uid: str
+    study_date: str | None = field(repr=False)
+    study_time: str | None = field(repr=False)
+    study_id: str | None = field(repr=False)
     frame_of_reference_uid: str | None
     modality: str | None
     pixels: Pixels

@@ -16,6 +16,9 @@ from sphero_core.errors import DamagedImage, UnsupportedImage
 
 LONGEST = 64  # characters of SH, LO and of UIDs (PS3.5 section 6.2)
 _UID = re.compile(r"(0|[1-9]\d*)(\.(0|[1-9]\d*))+", re.ASCII)
+_DATE = re.compile(r"\d{4}(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])", re.ASCII)  # DA, TM, SH: PS3.5 section 6.2
+_TIME = re.compile(r"([01]\d|2[0-3])([0-5]\d([0-5]\d(\.\d{1,6})?)?)?", re.ASCII)
+_SHORT = re.compile(r"[^\\]{1,16}")
 _DATE_TIME = re.compile(r"(\d{8})(\d{2})?(\d{2})?(\d{2})?(?:\.\d+)?([+-]\d{4})?", re.ASCII)
 
 
@@ -34,6 +37,9 @@ def read_header(data_set: Dataset, transfer_syntax_uid: str) -> Header:
         transfer_syntax_uid=transfer_syntax_uid,
         study_uid=_needed_uid(data_set, "StudyInstanceUID"),
         series_uid=_needed_uid(data_set, "SeriesInstanceUID"),
+        study_date=_formed(data_set, "StudyDate", _DATE),
+        study_time=_formed(data_set, "StudyTime", _TIME),
+        study_id=_formed(data_set, "StudyID", _SHORT),
         frame_of_reference_uid=_uid(data_set, "FrameOfReferenceUID"),
         modality=_text(data_set, "Modality"),
         pixels=_pixels(data_set),
@@ -72,6 +78,13 @@ def _text(data_set: Dataset, keyword: str) -> str | None:
             "correct it at the sender."
         )
     return text or None
+
+
+def _formed(data_set: Dataset, keyword: str, form: re.Pattern[str]) -> str | None:
+    """A text of this form; what has another is of no use to us, and no reason to refuse the image."""
+    value = data_set.get(keyword)
+    text = "" if value is None or isinstance(value, MultiValue) else str(value).strip(" \0")
+    return text if form.fullmatch(text) and text.isprintable() else None
 
 
 def _uid(data_set: Dataset, keyword: str) -> str | None:

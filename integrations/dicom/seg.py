@@ -23,6 +23,7 @@ from integrations.errors import ObjectRefused
 from sphero_core.types import BundleId, Cell
 
 SERIES_NUMBER = 9103
+_BY_PERSON = SegmentAlgorithmTypeValues.SEMIAUTOMATIC
 MOST_CELLS = 65_535
 """A pixel has 16 bits at most."""
 
@@ -70,10 +71,10 @@ def build_segmentation(
         segment_descriptions=[
             SegmentDescription(
                 segment_number=number,
-                segment_label=f"{cell.cell_class.value} {number}",
+                segment_label=_label(cell, number),
                 segmented_property_category=CELL.coded,
                 segmented_property_type=book.of_class(cell.cell_class).coded,
-                algorithm_type=SegmentAlgorithmTypeValues.AUTOMATIC,
+                algorithm_type=_BY_PERSON if cell.machine_class else SegmentAlgorithmTypeValues.AUTOMATIC,
                 algorithm_identification=identify(bundle),
             )
             for number, cell in enumerate(numbered, start=1)
@@ -101,6 +102,11 @@ def build_segmentation(
     if "FrameOfReferenceUID" in made and not source.frame_of_reference_uid:
         made.FrameOfReferenceUID = derive_uid(*keys, "frame of reference")
     return finish(made, ObjectKind.SEGMENTATION, origin)
+
+
+def _label(cell: Cell, number: int) -> str:
+    called = f", by a person; model: {cell.machine_class.value}" if cell.machine_class else ""
+    return f"{cell.cell_class.value} {number}{called}"
 
 
 def _labels(field: FieldEvidence) -> tuple[NDArray[np.uint16], list[Cell]]:

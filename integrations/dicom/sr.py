@@ -10,12 +10,10 @@ from highdicom.sr import (
     CodeContentItem,
     CompositeContentItem,
     Comprehensive3DSR,
-    DeviceObserverIdentifyingAttributes,
     Measurement,
     MeasurementReport,
     MeasurementsAndQualitativeEvaluations,
     ObservationContext,
-    ObserverContext,
     QualitativeEvaluation,
     RelationshipTypeValues,
     SourceImageForMeasurementGroup,
@@ -27,8 +25,17 @@ from pydicom.sr.codedict import codes
 from pydicom.uid import ExplicitVRLittleEndian
 
 from integrations.dicom.codes import BLOOD, CELLS, FIELDS, PERCENT, PRIVATE_SCHEME, CodeBook, Concept
-from integrations.dicom.document import CHARACTER_SET, CODING_SCHEME, finish, header_of
-from integrations.dicom.evidence import CaseEvidence, DicomObject, ObjectKind, ObjectRef, Origin, Software, Subject
+from integrations.dicom.document import CHARACTER_SET, CODING_SCHEME, device_context, finish, header_of, person_name
+from integrations.dicom.evidence import (
+    CaseEvidence,
+    DicomObject,
+    ObjectKind,
+    ObjectRef,
+    Origin,
+    Person,
+    Software,
+    Subject,
+)
 from integrations.dicom.uids import derive_uid
 from integrations.errors import ObjectRefused
 
@@ -44,6 +51,7 @@ def build_report(
     software: Software,
     codes_of: CodeBook | None = None,
     final: bool = False,
+    verifier: Person | None = None,
 ) -> DicomObject:
     """Tell what a version of a case came to.
 
@@ -58,8 +66,10 @@ def build_report(
     software : Software
     codes_of : CodeBook, optional
     final : bool
-        Whether a person signed the result; else the document is preliminary. It is never *verified*: the verification
-        of the clinical report stays with the LIS.
+        Whether the result is final, or corrected; else the document is preliminary.
+    verifier : Person or None
+        Who signed it: then the document is verified, by that person, when the version was made. A final result without one
+        was released by software, and is unverified.
 
     Raises
     ------
@@ -73,18 +83,7 @@ def build_report(
     annotations = [_reference_header(ref, images[0]) for ref in case.annotations]
     keys = (origin.case_id, origin.revision, "sr")
     content = MeasurementReport(
-        observation_context=ObservationContext(
-            ObserverContext(
-                codes.DCM.Device,
-                DeviceObserverIdentifyingAttributes(
-                    uid=derive_uid("device", software.manufacturer, software.model, software.serial),
-                    name=software.model,
-                    manufacturer_name=software.manufacturer,
-                    model_name=software.model,
-                    serial_number=software.serial,
-                ),
-            )
-        ),
+        observation_context=ObservationContext(observer_device_context=device_context(software)),
         procedure_reported=book["procedure"].coded,
         imaging_measurements=[_group(case, book, images, derive_uid(*keys, "group"))],
         title=codes.DCM.ImagingMeasurementReport,
@@ -103,6 +102,9 @@ def build_report(
         institution_name=software.institution or None,
         is_complete=True,
         is_final=final,
+        is_verified=verifier is not None,
+        verifying_observer_name=person_name("VerifyingObserverName", verifier) if verifier else None,
+        verifying_organization=_organization(verifier, software) if verifier else None,
         previous_versions=[_reference_header(case.replaces, images[0])] if case.replaces else None,
         specific_character_set=CHARACTER_SET,
         coding_schemes=[CODING_SCHEME],
@@ -110,6 +112,11 @@ def build_report(
         transfer_syntax_uid=ExplicitVRLittleEndian,
     )
     return finish(made, ObjectKind.REPORT, origin)
+
+
+def _organization(verifier: Person, software: Software) -> str:
+    """(0040,A027), which may not be empty."""
+    return verifier.organization or software.institution or "laboratory not named in the settings"
 
 
 def _group(
@@ -145,7 +152,8 @@ def _group(
             relationship_type=RelationshipTypeValues.CONTAINS,
         )
     )
-    comments = [*case.counts.limitations, *([f"Graded by {case.grade.scheme}."] if case.grade else [])]
+    graded = [f"Graded by {case.grade.scheme}."] if case.grade else []
+    comments = [*case.comments, *case.counts.limitations, *graded]
     for text in comments:
         items.append(
             TextContentItem(name=codes.DCM.Comment, value=text, relationship_type=RelationshipTypeValues.CONTAINS)

@@ -30,6 +30,7 @@ EMITTED: Sequence[tuple[str, str]] = (
     (VL_MICROSCOPIC, str(JPEGBaseline8Bit)),
     ("1.2.840.10008.5.1.4.1.1.91.1", str(ExplicitVRLittleEndian)),  # Microscopy Bulk Simple Annotations
     ("1.2.840.10008.5.1.4.1.1.88.34", str(ExplicitVRLittleEndian)),  # Comprehensive 3D SR
+    ("1.2.840.10008.5.1.4.1.1.88.59", str(ExplicitVRLittleEndian)),  # Key Object Selection Document
     ("1.2.840.10008.5.1.4.1.1.66.7", str(RLELossless)),  # Label Map Segmentation
 )
 """Classes and transfer syntaxes of what we send, each a presentation context of its own: nothing is ever recoded."""

@@ -2,171 +2,55 @@
 
 from __future__ import annotations
 
-import hashlib
 import io
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import cv2
 import pytest
 from pydicom import Dataset, dcmread
-from pynetdicom import AE, ALL_TRANSFER_SYNTAXES, evt
 
 from db.errors import ConstraintBroken
+from db.header_views import InstanceHeaderView
 from db.instance_views import InstanceOutcome
+from db.lineage import SourceView
 from db.session import Database
 from db.states import CommitmentState, MessageState
-from db.views import CaseView, Identity, MessageView
-from flows.analyse import CaseWork
-from flows.archive import ArchivePlan, Archiving
-from flows.archive_transport import ArchiveTransport, object_of
+from flows.archive import ArchivePlan
+from flows.archive_transport import object_of
 from flows.commitments import Commitments
-from flows.deliver import Sender
 from flows.errors import CaseStopped
-from flows.message_pictures import MessagePictures
-from flows.release import Release
-from integrations.dicom.codes import CodeBook
-from integrations.dicom.commitment import CommitmentListener, CommitmentReport
+from integrations.dicom.commitment import CommitmentReport
+from integrations.dicom.commitment_listener import CommitmentListener
 from integrations.dicom.dicomweb import WebService
 from integrations.dicom.evidence import ObjectKind
-from integrations.dicom.object_store import ObjectStore
 from integrations.dicom.part10 import MEDIA_TYPE
 from integrations.dicom.peer import Entity
-from integrations.dicom.store_scu import EMITTED, StoreScu
 from integrations.dicom.stow import StowClient
-from sphero_core.types import Quality
+from tests.archive_laboratory import BOTH, COLUMNS, PATIENT, ROWS, ArchiveLaboratory, archive, kinds, scu
 from tests.database_examples import BUNDLE, ManualClock
 from tests.dicom_peers import Modality, Orthanc
-from tests.dicom_results import SOFTWARE, evidence, plain, source
 from tests.support import free_port, wait_for
 
-PATIENT = Identity("26-1", patient_id="P1", patient_issuer="HOSP", family="Müller", given="Zoe")
-BOTH = frozenset({ObjectKind.ANNOTATIONS, ObjectKind.REPORT})
-ROWS, COLUMNS = 480, 640
 ON_SQLITE = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 """Where nothing of the database's own is looked at."""
 
 
-@dataclass
-class Laboratory:
-    """A database, files, and the work on cases with an archive called ``pacs``."""
-
-    database: Database
-    clock: ManualClock
-    folder: Path
-    plans: dict[str, ArchivePlan]
-
-    @property
-    def objects(self) -> ObjectStore:
-        return ObjectStore(self.folder / "objects")
-
-    def work(self) -> CaseWork:
-        archiving = Archiving(
-            database=self.database,
-            store=self.folder,
-            objects=self.objects,
-            archives=self.plans,
-            software=SOFTWARE,
-            codes=CodeBook(),
-            pixel_aspect=1.0,
-        )
-        release = Release(
-            database=self.database,
-            profiles={},
-            pictures=MessagePictures(file=Path, url=""),
-            clock=self.clock,
-            archiving=archiving,
-        )
-        return CaseWork(database=self.database, store=self.folder, release=release, pixel_aspect=1.0)
-
-    def analyse(self, *names: str, identity: Identity = PATIENT) -> CaseView:
-        """Take fields in, give each its findings, and hold the case for reporting."""
-        seen = replace(evidence(source(plain((ROWS, COLUMNS)))).findings, quality=Quality())
-        with self.database.transaction("test") as work:
-            case_id = work.identities.find_or_create("26-1")
-            for number, name in enumerate(names, start=1):
-                accepted = work.fields.accept(f"26-1/{name}", accession="26-1", **self._file(name, number))
-                if not accepted.new:
-                    continue
-                work.analyses.record(accepted.field_id, BUNDLE, seen)
-            assert work.identities.set(case_id, identity)
-            work.cases.complete(case_id)
-            assert work.cases.claim(case_id, "w", 60)
-            return work.cases.get(case_id)
-
-    def _file(self, name: str, number: int) -> dict[str, Any]:
-        body = cv2.imencode(".png", plain((ROWS, COLUMNS), number).pixels)[1].tobytes()
-        digest = hashlib.sha256(body + name.encode()).hexdigest()
-        (self.folder / f"{digest}.png").write_bytes(body)
-        return {
-            "sha256": digest,
-            "frame": 0,
-            "size_bytes": len(body),
-            "media_type": "image/png",
-            "width": COLUMNS,
-            "height": ROWS,
-            "stored_name": f"{digest}.png",
-        }
-
-    def messages(self) -> tuple[MessageView, ...]:
-        with self.database.reading() as work:
-            return work.outbox.list()
-
-    def sender(self, client: Any, name: str = "pacs") -> Sender:
-        return Sender(
-            name=name,
-            database=self.database,
-            transport=ArchiveTransport(client, self.objects),
-            owner="test/sender",
-            lease_seconds=30,
-            clock=self.clock,
-        )
-
-
 @pytest.fixture
-def laboratory(database: Database, clock: ManualClock, tmp_path: Path) -> Laboratory:
-    (tmp_path / "objects").mkdir()
-    return Laboratory(database, clock, tmp_path, {"pacs": ArchivePlan(BOTH)})
-
-
-@contextmanager
-def archive(received: list[tuple[str, bytes]], statuses: list[int]) -> Iterator[int]:
-    """A scripted archive: answers with each of `statuses` in turn, then with success."""
-
-    def store(event: Any) -> int:
-        received.append((str(event.request.AffectedSOPInstanceUID), event.request.DataSet.getvalue()))
-        return statuses.pop(0) if statuses else 0
-
-    ae = AE(ae_title="ARCHIVE")
-    for sop_class in dict(EMITTED):
-        ae.add_supported_context(sop_class, ALL_TRANSFER_SYNTAXES)
-    port = free_port()
-    server = ae.start_server(("127.0.0.1", port), block=False, evt_handlers=[(evt.EVT_C_STORE, store)])
-    try:
-        yield port
-    finally:
-        server.shutdown()
-
-
-def scu(port: int, title: str = "ARCHIVE") -> StoreScu:
-    return StoreScu(Entity("127.0.0.1", port, title, "SPHERO", 3.0, 10.0))
-
-
-def kinds(messages: tuple[MessageView, ...]) -> list[str]:
-    return [object_of(message).kind for message in messages]
+def laboratory(database: Database, clock: ManualClock, tmp_path: Path) -> ArchiveLaboratory:
+    return ArchiveLaboratory(database, clock, tmp_path)
 
 
 def read(orthanc: Orthanc, uid: str) -> Dataset:
     return dcmread(io.BytesIO(orthanc.file(uid)))
 
 
-def test_a_report_and_its_objects_are_one_commit_and_a_step_run_twice_makes_nothing_new(laboratory: Laboratory) -> None:
+def test_a_report_and_its_objects_are_one_commit_and_a_step_run_twice_makes_nothing_new(
+    laboratory: ArchiveLaboratory,
+) -> None:
     case = laboratory.analyse("one", "two")
     laboratory.work().report(case, "w")
     before = laboratory.messages()
@@ -187,7 +71,7 @@ def test_a_report_and_its_objects_are_one_commit_and_a_step_run_twice_makes_noth
 
 
 @ON_SQLITE
-def test_nothing_is_made_without_an_archive(laboratory: Laboratory) -> None:
+def test_nothing_is_made_without_an_archive(laboratory: ArchiveLaboratory) -> None:
     laboratory.plans.clear()
     laboratory.work().report(laboratory.analyse("one"), "w")
     assert laboratory.messages() == ()
@@ -195,14 +79,14 @@ def test_nothing_is_made_without_an_archive(laboratory: Laboratory) -> None:
 
 
 @ON_SQLITE
-def test_a_name_that_fits_no_object_holds_the_case_and_commits_nothing(laboratory: Laboratory) -> None:
+def test_a_name_that_fits_no_object_holds_the_case_and_commits_nothing(laboratory: ArchiveLaboratory) -> None:
     case = laboratory.analyse("one", identity=replace(PATIENT, family="a^b"))
     with pytest.raises(CaseStopped, match="unsendable"):
         laboratory.work().report(case, "w")
     assert laboratory.messages() == ()
 
 
-def test_what_was_made_cannot_be_changed(laboratory: Laboratory) -> None:
+def test_what_was_made_cannot_be_changed(laboratory: ArchiveLaboratory) -> None:
     from sqlalchemy import text
 
     laboratory.work().report(laboratory.analyse("one"), "w")
@@ -215,7 +99,7 @@ def test_what_was_made_cannot_be_changed(laboratory: Laboratory) -> None:
 
 
 @ON_SQLITE
-def test_a_case_goes_into_orthanc_and_its_lineage_is_one_query(laboratory: Laboratory, orthanc: Orthanc) -> None:
+def test_a_case_goes_into_orthanc_and_its_lineage_is_one_query(laboratory: ArchiveLaboratory, orthanc: Orthanc) -> None:
     laboratory.plans["web"] = ArchivePlan(frozenset({ObjectKind.REPORT}))
     case = laboratory.analyse("one")
     laboratory.work().report(case, "w")
@@ -232,14 +116,18 @@ def test_a_case_goes_into_orthanc_and_its_lineage_is_one_query(laboratory: Labor
         lineage = work.objects.lineage(case.case_id)
         (field,) = work.fields.of_case(case.case_id)
     (ann,) = [each for each in lineage if each.kind == "ann"]
-    assert (ann.source_sha256, ann.bundle_sha256, ann.answer) == (field.sha256, BUNDLE.sha256, "0x0000")
+    assert (ann.sources, ann.bundle_sha256, ann.answer) == (
+        (SourceView(1, None, 0, field.sha256),),
+        BUNDLE.sha256,
+        "0x0000",
+    )
     assert ann.result_uid in sent
     assert [each.answer for each in lineage if each.destination == "web"] == ["HTTP 200"] * 2
     report = read(orthanc, next(each.result_uid or "" for each in lineage if each.kind == "sr"))
     assert report.PatientID == "P1"
 
 
-def test_a_later_version_replaces_the_report_and_leaves_the_image(laboratory: Laboratory) -> None:
+def test_a_later_version_replaces_the_report_and_leaves_the_image(laboratory: ArchiveLaboratory) -> None:
     laboratory.work().report(laboratory.analyse("one"), "w")
     laboratory.clock.advance(60)
     second = laboratory.analyse("one", "two")
@@ -256,7 +144,7 @@ def test_a_later_version_replaces_the_report_and_leaves_the_image(laboratory: La
     assert named.ReferencedSOPInstanceUID == made[2].sop_instance_uid
 
 
-def test_a_field_that_came_as_dicom_is_referred_to_as_it_is(laboratory: Laboratory) -> None:
+def test_a_field_that_came_as_dicom_is_referred_to_as_it_is(laboratory: ArchiveLaboratory) -> None:
     case = laboratory.analyse("one")
     with laboratory.database.transaction("test") as work:
         (field,) = work.fields.of_case(case.case_id)
@@ -272,6 +160,17 @@ def test_a_field_that_came_as_dicom_is_referred_to_as_it_is(laboratory: Laborato
             series_uid="1.2.3",
         )
         assert received.outcome is InstanceOutcome.NEW
+        header = InstanceHeaderView(
+            study_uid="1.2",
+            series_uid="1.2.3",
+            study_date="20261120",
+            study_time="093000.5",
+            study_id="S7",
+            rows=ROWS,
+            columns=COLUMNS,
+            frames=1,
+        )
+        work.headers.record(received.instance.instance_id, header)
     assert MEDIA_TYPE == "application/dicom"
     laboratory.work().report(case, "w")
     messages = laboratory.messages()
@@ -279,13 +178,17 @@ def test_a_field_that_came_as_dicom_is_referred_to_as_it_is(laboratory: Laborato
     for message in messages:
         made = object_of(message)
         assert made.study_uid == "1.2"
-        assert b"1.2.3.4" in laboratory.objects.checked(made.stored_name, made.sha256).read_bytes()
+        path = laboratory.objects.checked(made.stored_name, made.sha256)
+        assert b"1.2.3.4" in path.read_bytes()
+        object_ = dcmread(path)  # it tells of its study what the source tells
+        assert (object_.StudyDate, object_.StudyTime, object_.StudyID) == ("20261120", "093000.5", "S7")
     with laboratory.database.reading() as work:
-        assert work.objects.lineage(case.case_id)[0].source_uid == "1.2.3.4"
+        of_field, of_case = work.objects.lineage(case.case_id)
+    assert of_field.sources == of_case.sources == (SourceView(1, "1.2.3.4", 0, field.sha256),)
 
 
 @ON_SQLITE
-def test_an_archive_out_of_resources_is_left_alone_and_costs_no_attempt(laboratory: Laboratory) -> None:
+def test_an_archive_out_of_resources_is_left_alone_and_costs_no_attempt(laboratory: ArchiveLaboratory) -> None:
     laboratory.work().report(laboratory.analyse("one"), "w")
     received: list[tuple[str, bytes]] = []
     with archive(received, [0xA700]) as port:
@@ -302,7 +205,9 @@ def test_an_archive_out_of_resources_is_left_alone_and_costs_no_attempt(laborato
 
 
 @ON_SQLITE
-def test_an_object_that_is_refused_is_parked_and_holds_back_those_that_refer_to_it(laboratory: Laboratory) -> None:
+def test_an_object_that_is_refused_is_parked_and_holds_back_those_that_refer_to_it(
+    laboratory: ArchiveLaboratory,
+) -> None:
     laboratory.work().report(laboratory.analyse("one"), "w")
     received: list[tuple[str, bytes]] = []
     with archive(received, [0, 0xC000]) as port:
@@ -324,7 +229,7 @@ def test_an_object_that_is_refused_is_parked_and_holds_back_those_that_refer_to_
 
 
 @ON_SQLITE
-def test_an_object_whose_file_was_changed_does_not_leave(laboratory: Laboratory) -> None:
+def test_an_object_whose_file_was_changed_does_not_leave(laboratory: ArchiveLaboratory) -> None:
     laboratory.work().report(laboratory.analyse("one"), "w")
     made = object_of(laboratory.messages()[0])
     (laboratory.folder / "objects" / made.stored_name).write_bytes(b"other")
@@ -339,7 +244,7 @@ def test_an_object_whose_file_was_changed_does_not_leave(laboratory: Laboratory)
 
 
 @ON_SQLITE
-def test_files_of_work_that_was_broken_off_are_removed_and_no_others(laboratory: Laboratory) -> None:
+def test_files_of_work_that_was_broken_off_are_removed_and_no_others(laboratory: ArchiveLaboratory) -> None:
     laboratory.work().report(laboratory.analyse("one"), "w")
     folder = laboratory.folder / "objects"
     orphan = folder / "ab" / f"{'ab' * 32}.dcm"
@@ -378,7 +283,7 @@ Sender(name="pacs", database=Database(url), transport=transport, owner="test/sen
 
 @ON_SQLITE
 def test_a_sender_that_is_killed_between_sending_and_recording_repeats_the_same_bytes(
-    laboratory: Laboratory, database_url: str
+    laboratory: ArchiveLaboratory, database_url: str
 ) -> None:
     laboratory.work().report(laboratory.analyse("one"), "w")
     received: list[tuple[str, bytes]] = []
@@ -400,7 +305,7 @@ def test_a_sender_that_is_killed_between_sending_and_recording_repeats_the_same_
 
 
 # ------------------------------------------------------------------------------------------------------------- commitment
-def confirming(laboratory: Laboratory, port: int, title: str, listen: int, ask: Any = None) -> Commitments:
+def confirming(laboratory: ArchiveLaboratory, port: int, title: str, listen: int, ask: Any = None) -> Commitments:
     return Commitments(
         database=laboratory.database,
         entities={"pacs": lambda: Entity("127.0.0.1", port, title, "SPHERO", 3.0, 10.0)},
@@ -411,14 +316,14 @@ def confirming(laboratory: Laboratory, port: int, title: str, listen: int, ask: 
     )
 
 
-def states(laboratory: Laboratory) -> set[CommitmentState]:
+def states(laboratory: ArchiveLaboratory) -> set[CommitmentState]:
     with laboratory.database.reading() as work:
         found = work.objects.commitments_of([message.message_id for message in work.outbox.list()])
     return {each.state for each in found.values()}
 
 
 @ON_SQLITE
-def test_orthanc_confirms_what_it_took(laboratory: Laboratory, orthanc: Orthanc) -> None:
+def test_orthanc_confirms_what_it_took(laboratory: ArchiveLaboratory, orthanc: Orthanc) -> None:
     laboratory.plans["pacs"] = ArchivePlan(BOTH, commitment=True)
     laboratory.work().report(laboratory.analyse("one"), "w")
     listen = free_port()
@@ -437,7 +342,7 @@ def test_orthanc_confirms_what_it_took(laboratory: Laboratory, orthanc: Orthanc)
         assert [each.action for each in work.audit.list()].count("commitment committed") == 3
 
 
-def test_what_an_archive_does_not_keep_is_parked_and_may_be_sent_again(laboratory: Laboratory) -> None:
+def test_what_an_archive_does_not_keep_is_parked_and_may_be_sent_again(laboratory: ArchiveLaboratory) -> None:
     laboratory.plans["pacs"] = ArchivePlan(BOTH, commitment=True)
     laboratory.work().report(laboratory.analyse("one"), "w")
     received: list[tuple[str, bytes]] = []
@@ -466,7 +371,7 @@ def test_what_an_archive_does_not_keep_is_parked_and_may_be_sent_again(laborator
 
 
 @ON_SQLITE
-def test_an_archive_that_never_answers_is_asked_again_and_then_a_person_is_told(laboratory: Laboratory) -> None:
+def test_an_archive_that_never_answers_is_asked_again_and_then_a_person_is_told(laboratory: ArchiveLaboratory) -> None:
     laboratory.plans["pacs"] = ArchivePlan(frozenset({ObjectKind.REPORT}), commitment=True)
     laboratory.work().report(laboratory.analyse("one"), "w")
     with archive([], []) as port:
@@ -489,7 +394,7 @@ def test_an_archive_that_never_answers_is_asked_again_and_then_a_person_is_told(
 
 
 @ON_SQLITE
-def test_an_archive_that_cannot_be_asked_costs_nothing(laboratory: Laboratory) -> None:
+def test_an_archive_that_cannot_be_asked_costs_nothing(laboratory: ArchiveLaboratory) -> None:
     laboratory.plans["pacs"] = ArchivePlan(frozenset({ObjectKind.REPORT}), commitment=True)
     laboratory.work().report(laboratory.analyse("one"), "w")
     with archive([], []) as port:

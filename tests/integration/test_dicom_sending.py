@@ -17,7 +17,8 @@ import pytest
 from pydicom import dcmread
 from pynetdicom import AE, ALL_TRANSFER_SYNTAXES, evt
 
-from integrations.dicom.commitment import CommitmentListener, CommitmentReport, request_commitment
+from integrations.dicom.commitment import CommitmentReport, request_commitment
+from integrations.dicom.commitment_listener import CommitmentListener
 from integrations.dicom.dicomweb import WebService
 from integrations.dicom.evidence import DicomObject
 from integrations.dicom.peer import Entity

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -185,6 +186,23 @@ def test_times_are_iso_8601() -> None:
     assert header(AcquisitionDateTime="20260331140500.000000+0200").acquired == "2026-03-31T14:05:00+02:00"
     assert header(AcquisitionDate="20260331", AcquisitionTime="1405").acquired == "2026-03-31T14:05:00"
     assert header(ContentDate="20260231", ContentTime="140500").acquired is None
+
+
+@pytest.mark.parametrize(
+    ("told", "read"),
+    [
+        ({"StudyDate": "20260331", "StudyTime": "1405", "StudyID": "7"}, ("20260331", "1405", "7")),
+        ({"StudyDate": "2026.03.31", "StudyTime": "14:05", "StudyID": "x" * 17}, (None, None, None)),
+        ({"StudyDate": "20261331", "StudyTime": "250000"}, (None, None, None)),
+    ],
+)
+def test_the_study_is_told_as_its_objects_tell_it_or_not_at_all(
+    told: dict[str, str], read: tuple[str | None, ...]
+) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # pydicom doubts some of them, too
+        found = header(**told)
+    assert (found.study_date, found.study_time, found.study_id) == read
 
 
 def whole_slide(**elements: Any) -> Any:
