@@ -166,7 +166,8 @@ class MessageRows:
         row.state, row.reason, row.next_attempt_at = target, reason, at
         row.lease_owner = row.lease_expires_at = None
         row.attempts += spends_attempt
-        self._audit(f"message {target}", row, came_from=current, why=reason or why, attempts=row.attempts, **detail)
+        told = {"came_from": current, "why": reason or why, "attempts": row.attempts, "spent": spends_attempt}
+        self._audit(f"message {target}", row, **told, **detail)
 
     def _audit(self, action: str, row: Message, **detail: Any) -> None:
         self._context.audit(

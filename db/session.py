@@ -45,6 +45,7 @@ from db.pledges import Pledges
 from db.reports import Reports
 from db.reviews import Reviews
 from db.upgrade import SchemaCheck
+from db.watch import Watch
 
 
 class UnitOfWork:
@@ -70,6 +71,7 @@ class UnitOfWork:
     orders : Orders
     matching : Matching
     audit : AuditLog
+    watch : Watch
     """
 
     def __init__(self, context: Context) -> None:
@@ -91,6 +93,7 @@ class UnitOfWork:
         self.orders = Orders(context, self.identities, self.patients)
         self.matching = Matching(context, self.cases, self.identities, self.patients)
         self.audit = AuditLog(context)
+        self.watch = Watch(context)
 
 
 class Database:
@@ -240,6 +243,17 @@ def _checked(url: str) -> URL:
             raise UnsupportedDatabase(f"SQLite needs a file, since several processes share it; {supported}")
         return parsed.set(drivername="sqlite+pysqlite")
     raise UnsupportedDatabase(f"{parsed.drivername} is not supported; {supported}")
+
+
+def sqlite_file(url: str) -> Path | None:
+    """The file of a database on SQLite; None for one on a server.
+
+    Raises
+    ------
+    UnsupportedDatabase
+    """
+    parsed = _checked(url)
+    return Path(str(parsed.database)) if parsed.get_backend_name() == "sqlite" else None
 
 
 def _create_file(path: Path) -> None:

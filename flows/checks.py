@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import shutil
 import socket
 import tempfile
 from collections.abc import Iterator
@@ -16,11 +15,13 @@ from db.errors import DatabaseError
 from db.session import Database
 from db.upgrade import SchemaState
 from flows.dicom_checks import dicom_checks
+from flows.disk import free_space
 from flows.findings import Check, is_loopback
 from flows.host_checks import host_checks
 from flows.log import tell
 from flows.prefect_server import answers
 from flows.roles import own_share
+from flows.security_checks import security_checks
 from flows.setting_types import TlsListenerSection, TlsSection
 from flows.settings import Destination, ListenerSettings, Settings
 from flows.wiring import make_client, make_profile, make_tls_files
@@ -32,7 +33,6 @@ from integrations.hl7.tls import validities
 from sphero_core.bundle import load_bundle, resolve_bundle
 from sphero_core.errors import BundleError
 
-ENOUGH_BYTES = 5 * 1024**3
 CONNECT_SECONDS = 5.0
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 EXPIRES_SOON = timedelta(days=30)
@@ -43,6 +43,7 @@ def checks(settings: Settings) -> Iterator[Check]:
     settings = own_share(settings)
     yield _bundle(settings)
     yield _disk(settings)
+    yield from security_checks(settings)
     yield _folder("data folder", settings.data, "set [paths] data to a folder of the service's user")
     if settings.folder.enabled:
         yield _folder(
@@ -64,6 +65,7 @@ def checks(settings: Settings) -> Iterator[Check]:
     elif settings.hl7.require_order:
         found = "[hl7] require_order is set, but no orders come in: every case is held"
         yield Check("orders", "fail", found, "set [hl7.listener] enabled = true")
+    yield from checks_of_certificates("tls http", settings.http)
     yield from dicom_checks(settings, checks_of_certificates)
 
 
@@ -76,11 +78,13 @@ def _bundle(settings: Settings) -> Check:
 
 
 def _disk(settings: Settings) -> Check:
-    folder = next(parent for parent in (settings.data, *settings.data.parents) if parent.exists())
-    free = shutil.disk_usage(folder).free
-    found = f"{free / 1024**3:.1f} GiB free"
-    if free < ENOUGH_BYTES:
-        return Check("disk", "fail", found, "free some, or set [paths] data to a larger disk")
+    name, free = min(free_space(settings).items(), key=lambda item: item[1])
+    found = f"{free / 1024**3:.1f} GiB free for: {name}"
+    remedy = "free some, or move it to a larger disk, see [paths] data and [disk]"
+    if free < settings.disk.stop_bytes:
+        return Check("disk", "fail", f"{found}; nothing is taken in", remedy)
+    if free < settings.disk.warn_bytes:
+        return Check("disk", "fail", f"{found}; less than [disk] warn_below_mib", remedy)
     return Check("disk", "ok", found)
 
 

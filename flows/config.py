@@ -111,6 +111,7 @@ def _completed(settings: Settings, folder: Path) -> Settings:
             "model": settings.model.model_copy(update={"bundle": bundle}),
             "hl7": _completed_hl7(settings.hl7, folder),
             "dicom": _completed_dicom(settings.dicom, folder),
+            "http": _completed_tls(settings.http, folder),
         }
     )
 

@@ -33,6 +33,8 @@ class InstanceDesk:
         Prepared.
     limits : ReaderLimits
         Of what is looked at; a deflated data set may not grow beyond `max_bytes`.
+    check_room : callable
+        Raises `StoreFull` while nothing may be taken in; see `flows.disk`.
     checkpoint : callable
         Called with each of `STEPS`, so that tests can stop a process there.
     """
@@ -43,11 +45,13 @@ class InstanceDesk:
         store: InstanceStore,
         *,
         limits: ReaderLimits = DEFAULT_LIMITS,
+        check_room: Callable[[], None] = lambda: None,
         checkpoint: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._database = database
         self._store = store
         self._limits = limits
+        self._check_room = check_room
         self._checkpoint = checkpoint
 
     def accept(
@@ -85,6 +89,7 @@ class InstanceDesk:
         StoreFull, StoreError, DatabaseError
             Nothing was accepted; the sender is to try again.
         """
+        self._check_room()
         outline = check_instance(instance, self._limits)
         stored = self._store.keep(instance)
         self._checkpoint("filed")

@@ -40,6 +40,8 @@ class DicomReceiver:
         Root of our store.
     port : int or None
         Instead of that of the settings; 0 for any free one.
+    check_room : callable
+        Raises `StoreFull` while nothing may be taken in: senders are told to try again (0xA700).
     checkpoint : callable
         Called with each step of `integrations.dicom.part10` and `flows.dicom_accept`, so that tests can stop there.
 
@@ -56,10 +58,11 @@ class DicomReceiver:
         store: Path,
         *,
         port: int | None = None,
+        check_room: Callable[[], None] = lambda: None,
         checkpoint: Callable[[str], None] = _no_checkpoint,
     ) -> None:
         self._store = InstanceStore(store, SOURCE, checkpoint=checkpoint)
-        self._desk = InstanceDesk(database, self._store, checkpoint=checkpoint)
+        self._desk = InstanceDesk(database, self._store, check_room=check_room, checkpoint=checkpoint)
         self._scp = StoreScp(
             self._take,
             title=settings.ae_title,

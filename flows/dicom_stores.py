@@ -127,6 +127,8 @@ class Stores:
         Called when instances came; from any thread.
     holds : callable
         Whether this machine has a duty now.
+    check_room : callable
+        Raises `StoreFull` while nothing may be taken in.
     """
 
     def __init__(
@@ -136,11 +138,12 @@ class Stores:
         store: Path,
         fetched: Callable[[], None],
         holds: Callable[[str], bool] = lambda _duty: True,
+        check_room: Callable[[], None] = lambda: None,
     ) -> None:
         self._holds = holds
         self._stopping = threading.Event()
         self._files = InstanceStore(store, OWNER)
-        desk = InstanceDesk(database, self._files)
+        desk = InstanceDesk(database, self._files, check_room=check_room)
         self._loops = [self._loop(settings, each, database, desk, fetched) for each in settings.dicom.store]
 
     def _loop(

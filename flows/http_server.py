@@ -1,25 +1,28 @@
-"""Our own HTTP port: health, and the pictures that Prefect's pages show, by ids that cannot be guessed."""
+"""Our own HTTP port: health, measures, and the pictures that Prefect's pages show, by ids that cannot be guessed."""
 
 from __future__ import annotations
 
 import logging
 import re
 import socket
+import ssl
 import threading
 from collections.abc import Callable
 
 import uvicorn
 from fastapi import FastAPI, HTTPException
-from fastapi.responses import FileResponse, JSONResponse
+from fastapi.responses import FileResponse, JSONResponse, Response
 
 from db.errors import DatabaseError, NotFound
 from flows.errors import FieldFatal, FieldRefused, FieldUnreadable, ModelUnavailable, PortTaken
 from flows.log import tell
 from flows.pictures import Pictures
+from integrations.errors import StoreError
 
 log = logging.getLogger(__name__)
 
 STOP_SECONDS = 2.0
+METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _PICTURE_ID = re.compile(r"[0-9a-f]{32}")
 
 
@@ -27,6 +30,7 @@ def make_app(
     pictures: Pictures,
     readiness: Callable[[], dict[str, str | None]],
     peers: Callable[[], dict[str, str | None]] = dict,
+    measures: Callable[[], bytes] | None = None,
 ) -> FastAPI:
     """The application.
 
@@ -37,6 +41,8 @@ def make_app(
         Gives each part of the service with what is wrong with it, None where nothing is.
     peers : callable
         The same for systems elsewhere that are asked; the service is ready without them.
+    measures : callable or None
+        Gives what Prometheus is told.
     """
     app = FastAPI(title="Spheroflow", docs_url=None, redoc_url=None, openapi_url=None)
 
@@ -50,6 +56,12 @@ def make_app(
         ready = not any(parts.values())
         return JSONResponse({"ready": ready, "parts": parts, "peers": peers()}, status_code=200 if ready else 503)
 
+    if measures is not None:
+
+        @app.get("/metrics")
+        def metrics() -> Response:
+            return Response(measures(), media_type=METRICS_TYPE)
+
     @app.get("/pictures/{picture_id}")
     def picture(picture_id: str) -> FileResponse:
         if not _PICTURE_ID.fullmatch(picture_id):
@@ -58,7 +70,7 @@ def make_app(
             path = pictures.file(picture_id)
         except (NotFound, FieldRefused, FieldFatal):
             raise HTTPException(404) from None
-        except (DatabaseError, ModelUnavailable, FieldUnreadable, TimeoutError) as error:
+        except (DatabaseError, ModelUnavailable, FieldUnreadable, StoreError, TimeoutError) as error:
             log.warning("a picture cannot be shown now: %s", tell(error))
             raise HTTPException(503) from None
         return FileResponse(path, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=3600"})
@@ -74,11 +86,14 @@ class HttpServer:
     app : FastAPI
     host : str
     port : int
+    tls : SSLContext or None
     """
 
-    def __init__(self, app: FastAPI, host: str, port: int) -> None:
+    def __init__(self, app: FastAPI, host: str, port: int, tls: ssl.SSLContext | None = None) -> None:
         self._address = (host, port)
         config = uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=1)
+        config.load()
+        config.ssl = tls
         self._server = uvicorn.Server(config)
         self._socket: socket.socket | None = None
         self._thread = threading.Thread(target=self._serve, name="http", daemon=True)

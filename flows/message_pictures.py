@@ -13,6 +13,7 @@ from db.errors import NotFound
 from db.views import FieldResult, PictureView
 from flows.errors import ModelError
 from flows.log import tell
+from integrations.errors import StoreError
 from integrations.hl7.profile import PictureChoice, Profile, SendPictures
 from integrations.hl7.result import Picture
 from sphero_core.types import CellClass
@@ -69,7 +70,7 @@ class MessagePictures:
             return Picture(url=f"{(choice.url or self._url).rstrip('/')}/pictures/{picture.picture_id}")
         try:
             jpeg = fit_jpeg(self._file(picture.picture_id).read_bytes(), choice.max_bytes)
-        except (NotFound, ModelError, TimeoutError, OSError) as error:
+        except (NotFound, ModelError, StoreError, TimeoutError, OSError) as error:
             log.warning("a picture is left out of a message: %s", tell(error), extra={"case": picture.case_id})
             return Picture()
         if jpeg is None:

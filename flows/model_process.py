@@ -68,6 +68,11 @@ class ModelProcess:
         Until the model must be loaded; longest silence while there is work.
     clock : callable
         Monotonic seconds.
+
+    Attributes
+    ----------
+    starts : int
+        How often a child was started.
     """
 
     def __init__(
@@ -94,6 +99,7 @@ class ModelProcess:
         self._child: _Child | None = None
         self._last_word = 0.0
         self._failures = 0
+        self.starts = 0
         self._not_before = 0.0
         self._state = threading.Condition()
         self._bundle: BundleId | None = None
@@ -263,6 +269,7 @@ class ModelProcess:
             return
         finally:
             theirs.close()
+        self.starts += 1
         child = _Child(process, Connection(ours.detach()))
         self._child, self._last_word = child, self._clock()
         threading.Thread(target=self._listen, args=(child,), name="model replies", daemon=True).start()

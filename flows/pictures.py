@@ -17,6 +17,8 @@ from flows.analyse import image_task
 from flows.errors import FieldRefused
 from flows.model_child import ImageTask
 from flows.overlay import encode_overlay
+from integrations.errors import StoreError
+from integrations.folder.durable import store_errors
 from sphero_core.errors import ImageError
 from sphero_core.image import read_image
 from sphero_core.types import FieldFindings
@@ -73,6 +75,8 @@ class Pictures:
         ------
         NotFound
             There is no such picture, or its field is no longer analysed.
+        StoreFull, StoreError
+            It cannot be kept now; nothing half is left.
         DatabaseError, ModelError, TimeoutError
         """
         with self._database.reading() as work:
@@ -89,6 +93,11 @@ class Pictures:
         drawn = self._model.draw(task, result.findings).result(DRAW_SECONDS)
         # A reader must never meet half of it; it need not survive a power cut, for it can be drawn anew.
         fresh = path.with_name(f"{path.name}.{os.getpid()}-{threading.get_ident()}.part")
-        fresh.write_bytes(drawn)
-        fresh.replace(path)
+        try:
+            with store_errors():
+                fresh.write_bytes(drawn)
+                fresh.replace(path)
+        except StoreError:
+            fresh.unlink(missing_ok=True)
+            raise
         return path

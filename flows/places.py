@@ -92,7 +92,7 @@ class Places:
                 self.prefect,
                 self.logs,
             ):
-                folder.mkdir(mode=0o750, exist_ok=True)
+                folder.mkdir(mode=0o700, exist_ok=True)
             self.incoming.mkdir(mode=0o770, parents=True, exist_ok=True)
         except OSError as error:
             reason = error.strerror or type(error).__name__

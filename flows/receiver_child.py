@@ -19,6 +19,7 @@ from pydantic import BaseModel
 from db.session import Database
 from flows.dicom_receiver import DicomReceiver
 from flows.dicom_settings import ReceiverSettings
+from flows.disk import DiskGuard
 from flows.log import OUR_ERRORS, set_up_logging, tell
 
 log = logging.getLogger(__name__)
@@ -37,11 +38,17 @@ class ReceiverOrder(BaseModel):
         May hold a password, and is therefore never an argument of the process.
     store : Path
     settings : ReceiverSettings
+    folders : dict of str to Path
+        Whose disks are looked at before an instance is taken.
+    stop_bytes : int
+        With less room nothing is taken.
     """
 
     database_url: str
     store: Path
     settings: ReceiverSettings
+    folders: dict[str, Path] = {}
+    stop_bytes: int = 0
 
 
 def main() -> int:
@@ -53,7 +60,8 @@ def main() -> int:
     order = ReceiverOrder.model_validate_json(sys.stdin.buffer.readline())
     with Database(order.database_url) as database:
         try:
-            receiver = DicomReceiver(order.settings, database, order.store)
+            guard = DiskGuard(order.folders, order.stop_bytes)
+            receiver = DicomReceiver(order.settings, database, order.store, check_room=guard.check)
             receiver.start()
         except OUR_ERRORS as error:
             return _fail(tell(error))

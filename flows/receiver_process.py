@@ -15,6 +15,7 @@ from contextlib import suppress
 from typing import IO
 
 from flows.backoff import Backoff
+from flows.disk import watched_folders
 from flows.errors import ServiceError
 from flows.places import Places
 from flows.receiver_child import FAILED, READY, STOP_SECONDS, ReceiverOrder
@@ -38,16 +39,28 @@ class ReceiverProcess:
     places : Places
     clock : callable
         Monotonic seconds.
+
+    Attributes
+    ----------
+    starts : int
+        How often a process was started.
     """
 
     def __init__(self, settings: Settings, places: Places, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._settings = settings.dicom.receiver
-        self._order = ReceiverOrder(database_url=settings.database.url, store=places.store, settings=self._settings)
+        self._order = ReceiverOrder(
+            database_url=settings.database.url,
+            store=places.store,
+            settings=self._settings,
+            folders=watched_folders(settings, places),
+            stop_bytes=settings.disk.stop_bytes,
+        )
         self._output = places.logs / "receiver.log"
         self._inherit: Sequence[int] = ()
         self._clock = clock
         self._backoff = Backoff(first=1.0, longest=30.0)
         self._failures = 0
+        self.starts = 0
         self._stopping = threading.Event()
         self._state = threading.Condition()
         self._process: subprocess.Popen[bytes] | None = None
@@ -156,6 +169,7 @@ class ReceiverProcess:
                 pass_fds=tuple(self._inherit),
             )
         self._process = process
+        self.starts += 1
         with suppress(OSError):  # it has ended already: `_hear` finds out
             _pipe(process.stdin).write(self._order.model_dump_json().encode() + b"\n")
             _pipe(process.stdin).flush()

@@ -9,22 +9,24 @@ their own and end with this one, however it ends; everything else is threads her
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from db.errors import DatabaseError
 from flows.archive_wiring import Archives
+from flows.connections import listener_connections
 from flows.courier import Courier
 from flows.deliver import Sender
 from flows.dicom_stores import Stores
+from flows.disk import make_disk_guard
 from flows.duties import Duties, duties_of
 from flows.errors import PrefectUnavailable, ServiceError
 from flows.http_server import HttpServer, make_app
+from flows.metrics import Machine, Metrics
 from flows.model_process import ModelProcess
 from flows.order_listener import OrderListener
 from flows.pictures import Pictures
@@ -32,15 +34,18 @@ from flows.places import DataLock, places_of
 from flows.ports import check_ports
 from flows.prefect_environment import client_environment, server_environment
 from flows.prefect_server import PrefectServer, answers
+from flows.readiness import database_problem, folder_problem
 from flows.receiver_process import ReceiverProcess
 from flows.recover import recover
 from flows.release import FINAL_WITHOUT_PERSON, ReleasePolicy
+from flows.restarts import Restarts
 from flows.roles import own_share
 from flows.settings import Settings
 from flows.wiring import (
     EngineChoice,
     chosen_engine,
     make_database,
+    make_http_server,
     make_model,
     make_profiles,
     make_senders,
@@ -61,22 +66,9 @@ POLL_SECONDS = 0.1
 WATCH_SECONDS = 0.5
 HEALTH_SECONDS = 10.0
 MOST_SILENT = 6  # looks in a row at a server that lives and does not answer, before it is begun anew
-LONGEST_BACKOFF = 30.0
 KEPT_OUTPUT = 4 * 1024 * 1024
 
 Step = Callable[[str], None]
-
-
-@dataclass(slots=True)
-class _Restarts:
-    """When a part may be begun anew."""
-
-    failures: int = 0
-    not_before: float = 0.0
-
-    def failed(self, now: float) -> None:
-        self.failures += 1
-        self.not_before = now + min(2.0 ** (self.failures - 1), LONGEST_BACKOFF)
 
 
 class Service:
@@ -106,7 +98,7 @@ class Service:
         self._clock = clock
         self._lock = DataLock(settings.data)
         self._staging = make_staging(self.places)
-        self._restarts = {"prefect": _Restarts(), "worker": _Restarts()}
+        self._restarts = {"prefect": Restarts(), "worker": Restarts()}
         self._silent = 0
         self._asked_at = 0.0
         self._begun_at: float | None = None
@@ -120,7 +112,10 @@ class Service:
         self._duties = Duties(self.database, duties_of(settings), settings.host.lease_seconds, changed=self._nudge)
         self._orders = OrderListener(settings, self.database, self._nudge)
         self._archives = Archives(settings, self.places, self.database, self._duties)
-        self._stores = Stores(settings, self.database, self.places.store, self._nudge, self._duties.holds)
+        self._disk = make_disk_guard(settings, self.places)
+        self._stores = Stores(
+            settings, self.database, self.places.store, self._nudge, self._duties.holds, self._disk.check
+        )
         self._receiver = ReceiverProcess(settings, self.places)
 
     # ------------------------------------------------------------------------------------------------------------ start
@@ -174,8 +169,10 @@ class Service:
             folder=self.places.pictures,
             pixel_aspect=self.settings.folder.pixel_aspect,
         )
-        app = make_app(self.pictures, self.readiness, lambda: self._stores.problems)
-        self._http = HttpServer(app, self.settings.http.host, self.settings.http.port)
+        machine = Machine(self.readiness, self._restart_counts, functools.partial(listener_connections, self.settings))
+        metrics = Metrics(self.database, self._disk, machine, self.settings.watch)
+        app = make_app(self.pictures, self.readiness, lambda: self._stores.problems, metrics.scrape)
+        self._http = make_http_server(app, self.settings.http)
         self._http.start()
         step("Prefect server")
         os.environ.update(client_environment(self.settings))  # before Prefect is imported for the first time
@@ -239,6 +236,7 @@ class Service:
                 senders=self._senders,
                 profiles=self._profiles,
                 pictures=self.pictures,
+                disk=self._disk,
                 owner=self._owner + "worker",
                 duties=self._duties,
                 stopping=stopping,
@@ -304,24 +302,27 @@ class Service:
         """Each part with what is wrong with it."""
         worker, model = self._worker, self._model
         parts = {
-            "database": self._database_problem(),
+            "database": database_problem(self.database),
             "prefect": None if answers(self.settings.prefect_api_url) else "does not answer",
             "worker": None if worker is not None and worker.ready else "not ready",
             "model": None if model is not None and model.ready else (model and model.problem) or "is being loaded",
         }
+        parts["disk"] = self._disk.problem
+        if self.settings.folder.enabled:
+            parts["folder"] = folder_problem(self.places.incoming)
         if self._orders.enabled:
             parts["orders"] = self._orders.problem
         if self._receiver.enabled:
             parts["dicom receiver"] = self._receiver.problem
         return parts
 
-    def _database_problem(self) -> str | None:
-        try:
-            with self.database.reading() as work:
-                work.audit.head()
-        except DatabaseError as error:
-            return str(error)
-        return None
+    def _restart_counts(self) -> dict[str, int]:
+        counts = {part: restarts.count for part, restarts in self._restarts.items()}
+        if self._model is not None:
+            counts["model"] = max(0, self._model.starts - 1)
+        if self._receiver.enabled:
+            counts["dicom receiver"] = max(0, self._receiver.starts - 1)
+        return counts
 
     # ------------------------------------------------------------------------------------------------------------- stop
     def stop(self) -> None:

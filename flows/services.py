@@ -17,6 +17,7 @@ from flows.analyse import CaseWork
 from flows.completion import Completion
 from flows.deliver import Sender
 from flows.dicom_assembly import Assembly
+from flows.disk import DiskGuard
 from flows.duties import Duties
 from flows.errors import ServiceError
 from flows.intake import Intake
@@ -29,6 +30,8 @@ class Services:
 
     Attributes
     ----------
+    disk : DiskGuard
+        Says whether there is room to take something in.
     owner : str
         Under which this process takes leases; its beginning is the same after every restart.
     duties : Duties
@@ -50,6 +53,7 @@ class Services:
     work: CaseWork
     model: ModelProcess
     senders: Mapping[str, Sender]
+    disk: DiskGuard
     owner: str
     duties: Duties
     picture_url: str

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
+
+from flows.secret_files import hidden
 
 
 def _network(text: str) -> str:
@@ -28,6 +31,11 @@ class Section(BaseModel):
     """A section: unknown keys are refused, values are frozen, errors do not repeat what was given."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, allow_inf_nan=False)
+
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        """What `repr` shows: no passwords."""
+        for name, value in super().__repr_args__():
+            yield name, hidden(value) if isinstance(value, str) else value
 
 
 class TlsSection(Section):

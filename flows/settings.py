@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationInfo, field_validator
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from flows.dicom_settings import DicomSettings
 from flows.quality_settings import QualitySettings
+from flows.secret_files import with_files
 from flows.setting_types import Host, Name, Network, Port, Seconds, Section, TlsListenerSection, TlsSection
+from flows.watch_settings import DiskSettings, WatchSettings
 from sphero_core.grading import DAVIS, SCHEMES, GradingScheme
 from sphero_core.statistics import MICROCYTE_UM
 
@@ -192,8 +194,8 @@ class ModelSettings(Section):
     bundle: str = "<shipped>"
 
 
-class HttpSettings(Section):
-    """Our own HTTP port: health and pictures."""
+class HttpSettings(TlsListenerSection):
+    """Our own HTTP port: health, measures and pictures."""
 
     host: Host = "127.0.0.1"
     port: Port = 8080
@@ -241,6 +243,8 @@ class Settings(BaseSettings):
     quality: QualitySettings = QualitySettings()
     http: HttpSettings = HttpSettings()
     review: ReviewSettings = ReviewSettings()
+    disk: DiskSettings = DiskSettings()
+    watch: WatchSettings = WatchSettings()
 
     @classmethod
     def settings_customise_sources(
@@ -251,7 +255,9 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """The environment goes before the file."""
+        """The environment goes before the file; a variable may name a file that holds the value."""
+        if isinstance(env_settings, EnvSettingsSource):
+            env_settings.env_vars = with_files(env_settings.env_vars, is_setting)
         return env_settings, init_settings
 
     @property
@@ -298,4 +304,14 @@ class Settings(BaseSettings):
     def http_url(self) -> str:
         """Where our own HTTP port answers, as people reach it on this machine."""
         host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self.http.host, self.http.host)  # noqa: S104  # compared, not bound
-        return f"http://{host}:{self.http.port}"
+        return f"{'https' if self.http.tls else 'http'}://{host}:{self.http.port}"
+
+
+def is_setting(place: list[str]) -> bool:
+    """Whether sections and a key, from the outside in, are a setting."""
+    model: Any = Settings
+    for name in place:
+        if not (isinstance(model, type) and issubclass(model, BaseModel)) or name not in model.model_fields:
+            return False
+        model = model.model_fields[name].annotation
+    return True

@@ -116,6 +116,7 @@ async def watch_folder(minutes: float = 10.0) -> State[Any]:
 
 async def _look_once(came: list[Taken], completed: list[str]) -> None:
     at_hand = services()
+    at_hand.disk.check()
     # First what needs no share: instances become fields also while the folder is away.
     instances = await asyncio.to_thread(at_hand.assembly.waiting)
     if instances and not at_hand.stopping.is_set():

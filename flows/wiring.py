@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
+from fastapi import FastAPI
+
 from db.context import utc_now
 from db.session import Database
 from flows.analyse import CaseWork
@@ -19,8 +21,10 @@ from flows.deliver import AT_ONCE, Sender
 from flows.dicom_accept import InstanceDesk
 from flows.dicom_assembly import Assembly
 from flows.dicom_folder import DicomFolder
+from flows.disk import DiskGuard
 from flows.duties import Duties, destination_duty
 from flows.grading import CaseGrader
+from flows.http_server import HttpServer
 from flows.intake import Intake
 from flows.message_pictures import MessagePictures
 from flows.model_engine import engine_argument
@@ -31,7 +35,7 @@ from flows.places import Places
 from flows.release import Release, ReleasePolicy
 from flows.services import Services
 from flows.setting_types import TlsSection
-from flows.settings import Destination, ListenerSettings, Settings
+from flows.settings import Destination, HttpSettings, ListenerSettings, Settings
 from flows.transports import BatchTransport, MllpTransport, Transport
 from integrations.dicom.frames import FrameStore
 from integrations.dicom.part10 import InstanceStore
@@ -147,6 +151,18 @@ def make_client(destination: Destination, policy: AckPolicy | None = None) -> Ml
     return MllpClient(endpoint, tls=ClientTls(files, destination.server_name or destination.host))
 
 
+def make_http_server(app: FastAPI, settings: HttpSettings) -> HttpServer:
+    """Our HTTP port, not started.
+
+    Raises
+    ------
+    TlsError
+        If a certificate file cannot be used.
+    """
+    tls = make_tls_files(settings).server_context() if settings.tls else None
+    return HttpServer(app, settings.host, settings.port, tls)
+
+
 def make_listener(settings: ListenerSettings, handler: Handler) -> MllpListener:
     """The listener for orders, not started.
 
@@ -238,6 +254,7 @@ def make_services(
     senders: Mapping[str, Sender],
     profiles: Mapping[str, Profile],
     pictures: Pictures,
+    disk: DiskGuard,
     owner: str,
     duties: Duties,
     stopping: asyncio.Event,
@@ -263,7 +280,7 @@ def make_services(
         dicom=DicomFolder(
             incoming=places.incoming,
             database=database,
-            desk=InstanceDesk(database, InstanceStore(places.store, "folder")),
+            desk=InstanceDesk(database, InstanceStore(places.store, "folder"), check_room=disk.check),
             assembly=assembly,
         ),
     )
@@ -298,6 +315,7 @@ def make_services(
         work=work,
         model=model,
         senders=senders,
+        disk=disk,
         owner=owner,
         duties=duties,
         picture_url=f"{settings.http_url}/pictures",

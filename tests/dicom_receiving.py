@@ -77,6 +77,7 @@ def receiving(
     *,
     url: str | None = None,
     checkpoint: Callable[[str], None] = lambda _: None,
+    check_room: Callable[[], None] = lambda: None,
     store: Path | None = None,
     **settings: Any,
 ) -> Iterator[Receiving]:
@@ -85,7 +86,7 @@ def receiving(
     chosen = ReceiverSettings.model_validate({"enabled": True, **settings})
     with Database(url or f"sqlite:///{folder / 'sphero.db'}") as database:
         database.upgrade()
-        receiver = DicomReceiver(chosen, database, store, port=0, checkpoint=checkpoint)
+        receiver = DicomReceiver(chosen, database, store, port=0, check_room=check_room, checkpoint=checkpoint)
         receiver.start()
         try:
             yield Receiving(receiver, database, store)

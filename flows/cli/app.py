@@ -14,6 +14,7 @@ from flows.cli import (
     case,
     case_acts,
     case_export,
+    config,
     crossval,
     dataset,
     dataset_import,
@@ -28,6 +29,7 @@ from flows.cli import (
     order,
     review,
     robustness,
+    sbom,
     train,
     up,
 )
@@ -48,6 +50,8 @@ app.command("demo")(demo.demo)
 app.command("up")(up.up)
 app.command("init")(init.init)
 app.command("doctor")(doctor.doctor)
+app.add_typer(config.app, name="config")
+app.command("sbom")(sbom.sbom)
 app.command("analyze")(analyze.analyze)
 app.command("evaluate")(evaluate.evaluate)
 model.app.command("train")(train.train)

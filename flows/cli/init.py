@@ -175,8 +175,17 @@ max_outline_share = 0.7              # print and fibres above
 max_ink_share = 0.01                 # black or ink: pen marks, pointers
 
 [http]
-host = "127.0.0.1"                   # health, and pictures for Prefect's pages
+host = "127.0.0.1"                   # health, measures for monitoring, and pictures for Prefect's pages
 port = 8080
+tls = false                          # true: with cert_file and key_file; ca_file: who asks needs a certificate
+
+[disk]
+stop_below_mib = 1024                # with less room nothing more is taken in until some is free again; 0: never
+warn_below_mib = 5120                # with less room `sphero doctor` warns
+
+[watch]                              # what /metrics tells of drift:
+drift_cases = 50                     # the median spherocyte percentage of so many of the latest cases
+baseline_cases = 500                 # against that of so many cases before them
 """
 
 

@@ -28,10 +28,13 @@ def up(
     """
     from flows.config import load_settings
     from flows.log import set_up_logging
+    from flows.security_checks import AS_ROOT, runs_as_root
     from flows.service import Service
 
     settings = load_settings()
     set_up_logging(as_json=log_json)
+    if runs_as_root():
+        log.warning("the service %s; see `sphero doctor`", AS_ROOT)
     run_service(Service(settings))
 
 

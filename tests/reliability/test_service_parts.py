@@ -10,6 +10,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from db.states import CaseState
 from tests.dicom_peers import run_dcmtk
@@ -57,6 +58,13 @@ def child(service: RunningService, what: str) -> int:
     """The process of the service whose command line names `what`."""
     (found,) = [pid for pid in service.processes() if what in Path(f"/proc/{pid}/cmdline").read_text()]
     return found
+
+
+def measures(service: RunningService) -> dict[tuple[str, tuple[str, ...]], float]:
+    """What Prometheus reads, by its own parser: name and values of the labels."""
+    reply = httpx.get(f"http://127.0.0.1:{service.http_port}/metrics", trust_env=False, timeout=PATIENCE_SECONDS)
+    families = text_string_to_metric_families(reply.raise_for_status().text)
+    return {(each.name, tuple(each.labels.values())): each.value for family in families for each in family.samples}
 
 
 def drop_and_wait_until_analysing(service: RunningService, accession: str, seed: int) -> None:
@@ -139,6 +147,31 @@ def test_the_dicom_receiver_killed_is_begun_anew_and_told_meanwhile(
     assert child(service, "flows.receiver_child") != old
     assert sends(2)
     assert len(service.read(lambda work: work.instances.list())) == 2
+    assert measures(service)["sphero_part_restarts_total", ("dicom receiver",)] == 1
+
+
+def test_a_running_service_is_measured_and_its_parts_say_what_is_wrong(service: RunningService) -> None:
+    told = measures(service)
+    before, sent = service.delivered(), told.get(("sphero_message_attempts_total", ("lis", "delivered")), 0)
+    assert told["sphero_part_ready", ("folder",)] == 1
+    service.drop("MEASURED", case_files(9, 2), manifest("P9", 2))
+    service.wait_delivered(before + 1)
+    now = measures(service)
+    assert now["sphero_message_attempts_total", ("lis", "delivered")] == sent + 1
+    assert now["sphero_field_model_seconds_count", ()] == told["sphero_field_model_seconds_count", ()] + 2
+    assert now["sphero_ack_seconds_count", ("lis",)] >= 1
+    assert {name for name, _ in now} >= {
+        "sphero_connections",
+        "sphero_disk_free_bytes",
+        "process_resident_memory_bytes",
+    }
+
+    away = service.incoming.rename(service.incoming.with_name("away"))
+    reply = httpx.get(f"http://127.0.0.1:{service.http_port}/readyz", trust_env=False, timeout=PATIENCE_SECONDS)
+    away.rename(service.incoming)
+    assert reply.status_code == 503
+    assert "cannot be listed (No such file or directory)" in reply.json()["parts"]["folder"]
+    assert httpx.get(f"http://127.0.0.1:{service.http_port}/healthz", trust_env=False).json() == {"status": "ok"}
 
 
 def test_stopped_in_the_middle_it_is_quick_and_the_next_start_goes_on(service: RunningService) -> None:
