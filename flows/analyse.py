@@ -15,6 +15,7 @@ from db.states import CaseState, FieldState, HoldReason
 from db.views import CaseView, FieldResult, FieldView, PictureView, ReportView
 from flows.errors import CaseStopped, StoreUnavailable
 from flows.grading import CaseGrader
+from flows.hold_words import hold_words
 from flows.model_child import ImageTask
 from flows.outcome import outcome_of, read_material
 from flows.release import ACTOR, REOPENED, Release
@@ -29,7 +30,7 @@ MAX_CLAIMS = 10
 
 _STOPPED = {
     CaseState.OPEN: REOPENED,
-    CaseState.HELD: ("Held", "the case is held; see `sphero case show`"),
+    CaseState.HELD: ("Held", "the case is held"),
     CaseState.REJECTED: ("Rejected", "the case was rejected"),
 }
 
@@ -209,8 +210,9 @@ class CaseWork:
 
 def _stopped(case: CaseView) -> CaseStopped:
     outcome, message = _STOPPED.get(case.state, ("Taken", "another worker has the case"))
-    held = f" ({', '.join(case.hold_reasons)})" if case.hold_reasons else ""
-    return CaseStopped(outcome, message + held)
+    if case.state is CaseState.HELD:
+        message += f": {'; '.join(map(hold_words, case.hold_reasons))}; see `sphero case show {case.case_id}`"
+    return CaseStopped(outcome, message)
 
 
 def record_findings(work: UnitOfWork, field: FieldView, bundle: BundleId, findings: FieldFindings) -> None:

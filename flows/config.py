@@ -20,10 +20,12 @@ from pydantic_settings import SettingsError as UnreadableSetting
 
 from flows.dicom_settings import DicomSettings, PeerSettings
 from flows.errors import SettingsError
-from flows.setting_types import TlsSection
+from flows.operations_settings import AlertSettings
+from flows.setting_types import Section, TlsSection
 from flows.settings import DATA, ENV_PREFIX, Destination, Hl7Settings, Settings
 
 AnySection = TypeVar("AnySection", bound=TlsSection)
+AnySectionAtAll = TypeVar("AnySectionAtAll", bound=Section)
 AnyPeer = TypeVar("AnyPeer", bound=PeerSettings)
 
 CONFIG_VARIABLE = "SPHERO_CONFIG"
@@ -109,11 +111,18 @@ def _completed(settings: Settings, folder: Path) -> Settings:
             "folder": settings.folder.model_copy(update={"path": str(incoming)}),
             "database": settings.database.model_copy(update={"url": url}),
             "model": settings.model.model_copy(update={"bundle": bundle}),
+            "prefect": _completed_files(settings.prefect, folder, ("auth_file",)),
+            "alerts": _completed_alerts(settings.alerts, folder),
             "hl7": _completed_hl7(settings.hl7, folder),
             "dicom": _completed_dicom(settings.dicom, folder),
             "http": _completed_tls(settings.http, folder),
         }
     )
+
+
+def _completed_alerts(settings: AlertSettings, folder: Path) -> AlertSettings:
+    mail = _completed_files(settings.mail, folder, ("ca_file", "password_file"))
+    return _completed_files(settings, folder, ("webhook_url_file",)).model_copy(update={"mail": mail})
 
 
 def _completed_hl7(settings: Hl7Settings, folder: Path) -> Hl7Settings:
@@ -153,7 +162,7 @@ def _completed_tls(section: AnySection, folder: Path) -> AnySection:
     return _completed_files(section, folder, ("ca_file", "cert_file", "key_file", "key_password_file"))
 
 
-def _completed_files(section: AnySection, folder: Path, keys: tuple[str, ...]) -> AnySection:
+def _completed_files(section: AnySectionAtAll, folder: Path, keys: tuple[str, ...]) -> AnySectionAtAll:
     files = {key: getattr(section, key) for key in keys}
     return section.model_copy(update={key: folder / file.expanduser() for key, file in files.items() if file})
 

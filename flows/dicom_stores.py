@@ -1,12 +1,17 @@
-"""The stores that are asked for images, as a part of the service: a thread each, so that none waits for another."""
+"""The stores that are asked for images, as a part of the service: a thread each, so that none waits for another.
+
+Runs of the flow `poll-store` take the threads' turns, so that people see in Prefect what is asked and what came. Where no run
+comes, because Prefect is away, the thread asks by itself: images wait for nothing of Prefect.
+"""
 
 from __future__ import annotations
 
 import logging
 import random
 import threading
-from collections.abc import Callable
-from contextlib import closing
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from datetime import datetime
 from pathlib import Path
 
@@ -29,7 +34,8 @@ log = logging.getLogger(__name__)
 
 OWNER = "fetch"
 STOP_SECONDS = 3.0
-NOT_OURS_SECONDS = 1.0  # between two looks whether this machine is the one that asks by now
+NOT_OURS_SECONDS = 1.0  # between two looks whether the thread of this machine is the one that asks by now
+PATIENCE_SECONDS = 20.0  # so long a run may need to begin; Prefect may be away
 BACKOFF = Backoff(first=5.0, longest=300.0)
 
 
@@ -59,6 +65,7 @@ class StoreLoop:
         stopping: threading.Event,
         permitted: Callable[[], bool] = lambda: True,
         jitter: Callable[[], float] = random.random,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.name = poller.name
         self.problem: str | None = "was not asked yet"
@@ -69,18 +76,55 @@ class StoreLoop:
         self._stopping = stopping
         self._permitted = permitted
         self._jitter = jitter
+        self._clock = clock
         self._failures = 0
+        self._turn = threading.Lock()
+        self._lent = threading.Lock()
+        self._alone_from = clock() + PATIENCE_SECONDS
         self.thread = threading.Thread(target=self._run, name=f"store {self.name}", daemon=True)
 
     def _run(self) -> None:
         wait = 0.0
         while not self._stopping.wait(wait):
-            wait = self.once() if self._permitted() else NOT_OURS_SECONDS
+            wait = self.once()[1] if self.is_permitted and not self.is_left_to_run else NOT_OURS_SECONDS
 
-    def once(self) -> float:
-        """Ask once; gives the seconds until the next time."""
+    # ------------------------------------------------------------------------------------------------------------- runs
+    @property
+    def is_permitted(self) -> bool:
+        """Whether this machine is the one that asks."""
+        return self._permitted()
+
+    @property
+    def is_left_to_run(self) -> bool:
+        """Whether a run asks, so that the thread need not."""
+        return self._turn.locked() or self._clock() < self._alone_from
+
+    def leave_to_run(self) -> None:
+        """Say that a run asks the store, or that a person wants none; holds for some seconds."""
+        self._alone_from = self._clock() + PATIENCE_SECONDS
+
+    @contextmanager
+    def lent(self) -> Iterator[bool]:
+        """Lend the thread's turns to a run; False within where another run has them."""
+        ours = self._lent.acquire(blocking=False)
         try:
-            done = self._poll()
+            if ours:
+                self.leave_to_run()
+            yield ours
+        finally:
+            if ours:
+                self._lent.release()
+
+    # ------------------------------------------------------------------------------------------------------------ asking
+    def once(self) -> tuple[Polled, float]:
+        """Ask once; gives what was done, and the seconds until the next time."""
+        done = Polled()
+        with self._turn:  # the cursor has one owner
+            return done, self._once(done)
+
+    def _once(self, done: Polled) -> float:
+        try:
+            self._poll(done)
         except StoreStopped:
             return 0.0
         except (IntegrationError, DatabaseError, SettingsError) as error:
@@ -94,15 +138,13 @@ class StoreLoop:
             log.info("fetched from the store: %d, failed: %d", done.fetched, done.failed, extra={"store": self.name})
         return self._poll_seconds * (0.9 + 0.2 * self._jitter())
 
-    def _poll(self) -> Polled:
-        done = Polled()
+    def _poll(self, done: Polled) -> None:
         try:
             with closing(self._open()) as store:
                 self._poller.poll(store, done)
         finally:
             if done.fetched:
                 self._fetched()
-        return done
 
     def _failed(self, error: Exception) -> float:
         told = tell(error)
@@ -170,6 +212,11 @@ class Stores:
             stopping=self._stopping,
             permitted=lambda: self._holds(store_duty(store.name)),
         )
+
+    @property
+    def by_name(self) -> dict[str, StoreLoop]:
+        """The loop of each store."""
+        return {loop.name: loop for loop in self._loops}
 
     @property
     def problems(self) -> dict[str, str | None]:

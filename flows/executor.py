@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Collection
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 import httpx
 from prefect.client.orchestration import PrefectClient
 from prefect.client.schemas import FlowRun
+from prefect.client.schemas.objects import StateType
 from prefect.exceptions import Abort, PrefectException, PrefectSignal
 from prefect.flow_engine import run_flow
 from prefect.states import Pending
@@ -19,7 +21,7 @@ from prefect.utilities.engine import propose_state
 from db.errors import DatabaseError
 from flows.deployments import DEPLOYED, PROCESS_CASE
 from flows.log import tell
-from flows.runs import Runs
+from flows.runs import Runs, has_parameters
 
 log = logging.getLogger(__name__)
 
@@ -32,8 +34,9 @@ class _Executing:
     run: FlowRun
     kind: str
     task: asyncio.Task[None] | None = None
-    cancelled: bool = field(default=False)
-    claimed: bool = field(default=False)
+    claimed: bool = False
+    cancelled: bool = False
+    suspended: bool = False
 
 
 class Executor:
@@ -59,9 +62,9 @@ class Executor:
         """Whether one more run of this deployment may be executed."""
         return sum(item.kind == kind for item in self._executing.values()) < DEPLOYED[kind].at_a_time
 
-    def is_executing(self, kind: str) -> bool:
-        """Whether a run of this deployment is executed."""
-        return any(item.kind == kind for item in self._executing.values())
+    def is_executing(self, kind: str, parameters: Mapping[str, Any]) -> bool:
+        """Whether a run of this deployment with these parameters is executed."""
+        return any(item.kind == kind and has_parameters(item.run, parameters) for item in self._executing.values())
 
     def start(self, run: FlowRun, kind: str) -> bool:
         """Execute a scheduled run unless it is executed already or there is no room."""
@@ -77,6 +80,16 @@ class Executor:
         item = self._executing.get(run_id)
         if item is not None and item.task is not None:
             item.cancelled = True
+            item.task.cancel()
+
+    async def suspend(self, run_id: UUID) -> None:
+        """Leave a run that a person suspended in Prefect; it goes on when it is resumed there.
+
+        Prefect's engine by itself would notice only when all work is done.
+        """
+        item = self._executing.get(run_id)
+        if item is not None and item.task is not None:
+            item.suspended = True
             item.task.cancel()
 
     async def put_back(self, seconds: float) -> None:
@@ -117,8 +130,11 @@ class Executor:
 
     async def _left(self, item: _Executing) -> None:
         """Give a run that was interrupted the state it deserves; one that Prefect refused to us is not ours."""
+        if item.suspended:
+            log.info("run suspended", extra={"run": str(item.run.id)})
+            return  # its state stands
         try:
-            if item.cancelled or await self._runs.cancelling([item.run.id]):
+            if item.cancelled or await self._runs.in_state([item.run.id], StateType.CANCELLING):
                 await self._runs.cancelled(item.run.id)
             elif item.task is not None and item.task.cancelling():
                 if item.kind == PROCESS_CASE:

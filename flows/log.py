@@ -34,7 +34,7 @@ def tell(error: BaseException) -> str:
     return f"unexpected {type(error).__name__}{place}"
 
 
-def set_up_logging(*, as_json: bool, level: int = logging.INFO) -> None:
+def set_up_logging(*, as_json: bool, level: int | str = logging.INFO) -> None:
     """Write our log to standard error; other libraries only from warnings on."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_Json() if as_json else _Lines())

@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
+from flows.errors import SettingsError
+from flows.secret_files import read_secret
 from flows.settings import Settings
 
 SERVER_HOST = "127.0.0.1"
@@ -41,13 +43,33 @@ _CLIENT = {
 }
 
 
+def auth_string(settings: Settings) -> str:
+    """User and password of Prefect's API, with a colon between; empty where there is none.
+
+    Raises
+    ------
+    SettingsError
+    """
+    file = settings.prefect.auth_file
+    if file is None:
+        return ""
+    secret = read_secret(file, "[prefect] auth_file")
+    if ":" not in secret:
+        raise SettingsError(f"[prefect] auth_file: the first line of {file} must be user:password")
+    return secret
+
+
 def server_environment(settings: Settings) -> dict[str, str]:
     """The whole environment of the embedded server."""
     home = settings.data / "prefect"
+    auth = auth_string(settings)
     return {
         **_without_prefect(os.environ),
         **_COMMON,
         **_SERVER,
+        **({"PREFECT_SERVER_API_AUTH_STRING": auth, "PREFECT_API_AUTH_STRING": auth} if auth else {}),
+        **({"PREFECT_SERVER_UI_API_URL": f"{settings.prefect_ui_url}/api"} if settings.prefect.public_url else {}),
+        "PREFECT_UI_URL": settings.prefect_ui_url,
         "PREFECT_HOME": str(home),
         "PREFECT_SERVER_API_PORT": str(settings.prefect.port),
         "PREFECT_SERVER_DATABASE_CONNECTION_URL": f"sqlite+aiosqlite:///{home / 'prefect.db'}",
@@ -57,9 +79,11 @@ def server_environment(settings: Settings) -> dict[str, str]:
 
 def client_environment(settings: Settings) -> dict[str, str]:
     """What to set in the process that executes flows, before Prefect is imported there."""
+    auth = auth_string(settings)
     values = {
         **_COMMON,
         **_CLIENT,
+        **({"PREFECT_API_AUTH_STRING": auth} if auth else {}),
         "PREFECT_HOME": str(settings.data / "prefect"),
         "PREFECT_API_URL": settings.prefect_api_url,
     }

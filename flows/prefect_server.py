@@ -115,9 +115,12 @@ def main(arguments: list[str]) -> int:
     from prefect.server.database import configurations
     from sqlalchemy.ext.asyncio import create_async_engine
 
+    import flows.mail_block  # noqa: F401  # so that automations find the block
+
     # prefect is pinned to one version; PostgreSQL has its own pool settings and is not touched by this.
     one_connection = functools.partial(create_async_engine, pool_size=1, max_overflow=0, pool_timeout=60)
     configurations.create_async_engine = one_connection  # type: ignore[attr-defined]
+    _let_schedules_begin()
     config = uvicorn.Config(
         create_app(final=True),
         host=SERVER_HOST,
@@ -136,6 +139,17 @@ def main(arguments: list[str]) -> int:
     threading.Thread(target=_watch, args=(lifeline, server), name="lifeline", daemon=True).start()
     server.run()
     os._exit(0)  # its background threads would keep the process for seconds
+
+
+def _let_schedules_begin() -> None:
+    """Let Prefect's scheduler write its runs: from SQLAlchemy 2.1 on it cannot, and no schedule would ever begin a run.
+
+    It hands over rows with a column `state` that is none but a computed attribute, and writes the states by itself
+    afterwards. SQLAlchemy 2.0 passed over it; 2.1 wants to be told that it may.
+    """
+    from prefect.server.database.orm_models import FlowRun
+
+    vars(FlowRun)["state"].bulk_dml_setter = lambda _class, row, _state: row.pop("state")
 
 
 def _watch(lifeline: int, server: object) -> None:

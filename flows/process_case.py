@@ -11,7 +11,6 @@ from contextlib import ExitStack, asynccontextmanager
 from typing import Any
 
 from prefect import flow, get_run_logger, task
-from prefect.artifacts import acreate_image_artifact, acreate_markdown_artifact, acreate_table_artifact
 from prefect.client.schemas import State
 from prefect.exceptions import Abort, PrefectSignal
 from prefect.states import Completed, Failed
@@ -20,19 +19,18 @@ from db.errors import DatabaseError, IllegalMove, LeaseLost
 from db.states import FieldState, MessageState
 from db.views import CaseView, FieldView, MessageView
 from flows.analyse import CaseResult
+from flows.case_artifacts import Progress, show_case
 from flows.deliver import DONE
 from flows.errors import CaseStopped, FieldFatal, FieldRefused, FieldUnreadable
 from flows.field_pipeline import analyse_all
 from flows.log import tell
 from flows.run_support import OUTSIDE, TASK, interruptible, shown_safely
-from flows.run_texts import counts_line, counts_table, delivery_line, field_line, report_line, summary_markdown
+from flows.run_texts import delivery_line, report_line
 from flows.services import services
 from sphero_core.scale import case_cell_diameter
 
 log = logging.getLogger(__name__)
 
-MOST_ARTIFACTS = 3  # pictures that are artifacts by themselves in Prefect
-MOST_PICTURES = 8  # shown on the case's page there, which links to all
 SCALE_FIELDS = 8  # the scale of a case is measured in so many fields; in all where these do not give it
 ELSEWHERE_SECONDS = 5.0  # so long a run waits for the machine that delivers; what takes longer is shown as waiting
 MOST_SENT = 20  # messages that a case's run sends at most at one destination, others' that were due before it included
@@ -57,7 +55,13 @@ async def analyse_fields(label: str, case: CaseView, diameter: float | None) -> 
     """Find and record the cells of every field that has no outcome yet: another attempt repeats nothing."""
     async with shown_safely(), _seeing_store():
         waiting = await asyncio.to_thread(_waiting, case)
-        refusals = await analyse_all(services(), case, waiting, diameter, say=get_run_logger().info)
+        async with Progress(len(waiting)) as progress:
+
+            def say(text: str) -> None:
+                get_run_logger().info(text)
+                progress.advance(len(text.splitlines()))  # a line a field
+
+            refusals = await analyse_all(services(), case, waiting, diameter, say=say)
     for refusal in refusals:
         get_run_logger().warning("a field is put aside: %s", refusal)
     if refusals:
@@ -107,7 +111,7 @@ async def process_case(case_id: str, revision: int = 1) -> State[Any]:
                     state = Failed if stopped.outcome == "Held" else Completed
                     return state(name=stopped.outcome, message=str(stopped))
             delivery: State[Any] = await deliver_result(case_id, revision, return_state=True)  # type: ignore[misc]
-        result = await _show(case_id, result)
+        result = await show_case(case_id, result)
     if result is not None and result.report.not_obtained is not None:
         return Failed(name="NoResult", message=f"{report_line(result.report)}; {delivery.name}: {delivery.message}")
     return State(type=delivery.type, name=delivery.name, message=delivery.message)
@@ -206,32 +210,6 @@ def _delivery_state(messages: Sequence[MessageView]) -> State[Any]:
     if all(message.state in DONE for message in messages):
         return Completed(name="Delivered", message=said)
     return Completed(name="Waiting", message=f"recorded; the message waits and will be delivered by itself: {said}")
-
-
-async def _show(case_id: str, recorded: CaseResult | None) -> CaseResult | None:
-    """Put table and summary of a reported case into Prefect: of what this run recorded, or else of its latest result."""
-    at_hand, url = services(), services().picture_url
-
-    def read() -> tuple[CaseResult | None, dict[str, Any], tuple[MessageView, ...]]:
-        with at_hand.database.reading() as work:
-            messages = work.outbox.of_case(case_id)
-        return recorded or at_hand.work.result(case_id), at_hand.work.pictures(case_id), messages
-
-    result, pictures, messages = await asyncio.to_thread(read)
-    if result is None:
-        return None
-    for number, field in enumerate(result.fields[:MOST_ARTIFACTS], start=1):
-        if field.field.field_id in pictures:
-            picture = pictures[field.field.field_id]
-            await acreate_image_artifact(
-                image_url=f"{url}/{picture.picture_id}", description=f"Field {number}: {field_line(field.findings)}"
-            )
-    mine = [message for message in messages if message.revision == result.report.revision]
-    table = counts_table(result, pictures, url)
-    await acreate_table_artifact(table=table, description=f"Counts by field: {counts_line(result.report.counts)}")
-    page = summary_markdown(result, mine, pictures, url, most_pictures=MOST_PICTURES)
-    await acreate_markdown_artifact(markdown=page, description=f"The case on one page: {report_line(result.report)}")
-    return result
 
 
 @asynccontextmanager

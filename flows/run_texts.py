@@ -105,6 +105,36 @@ def summary_markdown(
     return "\n".join(lines)
 
 
+def gallery_markdown(
+    result: CaseResult, pictures: Mapping[str, PictureView], picture_url: str, *, most: int, columns: int = 3
+) -> str:
+    """Pictures of the fields side by side, each a link to itself, with what was found in it."""
+    shown = [
+        (number, field.findings, pictures[field.field.field_id])
+        for number, field in enumerate(result.fields, start=1)
+        if field.field.field_id in pictures
+    ]
+    lines = [f"## Case {result.report.case_id}, version {result.report.revision}: {len(result.fields)} fields", ""]
+    lines += ["|" + " |" * columns, "|" + " :-: |" * columns]
+    for first in range(0, min(len(shown), most), columns):
+        row = shown[first : min(first + columns, most)]
+        cells = []
+        for number, findings, picture in row:
+            url = f"{picture_url}/{picture.picture_id}"
+            cells.append(f"[![field {number}]({url})]({url}) {number}: {_short(findings)}")
+        lines.append("| " + " | ".join([*cells, *[""] * (columns - len(row))]) + " |")
+    if len(shown) > most:
+        lines += ["", f"{len(shown) - most} more are linked on the case's page."]
+    return "\n".join(lines)
+
+
+def _short(findings: FieldFindings) -> str:
+    if not findings.quality.accepted:
+        return "not counted"
+    found = _found(findings)
+    return f"{found[CellClass.SPHEROCYTE]} of {found[CellClass.RBC] + found[CellClass.SPHEROCYTE]}"
+
+
 def report_line(report: ReportView) -> str:
     """A report in one line."""
     if report.not_obtained is not None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import UUID
 
 from prefect.client.orchestration import PrefectClient
@@ -22,10 +23,11 @@ from prefect.client.schemas.filters import (
 from prefect.client.schemas.objects import StateType
 from prefect.states import AwaitingRetry, Cancelled, Crashed
 
-from flows.deployments import DELIVER, PROCESS_CASE, WATCH_FOLDER
+from flows.deployments import DELIVER, PROCESS_CASE
 
 PAGE = 200
 CLAIMED = timedelta(seconds=20)  # so long a run may be claimed before its worker's name stands on it
+_STANDING = [StateType.SCHEDULED, StateType.RUNNING, StateType.PENDING, StateType.PAUSED]
 _UNDER_WAY = [StateType.RUNNING, StateType.PENDING, StateType.CANCELLING]
 
 
@@ -70,26 +72,29 @@ class Runs:
             self._deployments[DELIVER], parameters={"destination": destination}, name=f"deliver to {destination}"
         )
 
-    async def watch(self) -> FlowRun | None:
-        """A new run that watches the folder; None while one is scheduled or under way, or the deployment is paused."""
-        deployment = await self._client.read_deployment(self._deployments[WATCH_FOLDER])
-        if deployment.paused or await self._read(
-            [WATCH_FOLDER], [StateType.SCHEDULED, StateType.RUNNING, StateType.PENDING], limit=1
-        ):
+    async def standing(self, kind: str, name: str, parameters: Mapping[str, Any]) -> FlowRun | None:
+        """A new run of what is always under way; None while one is, here or elsewhere, or the deployment is paused."""
+        deployment = await self._client.read_deployment(self._deployments[kind])
+        if deployment.paused:
             return None
-        return await self._client.create_flow_run_from_deployment(self._deployments[WATCH_FOLDER], name="watch folder")
+        there = await self._read([kind], _STANDING, limit=PAGE)
+        if any(has_parameters(run, parameters) for run in there):
+            return None
+        return await self._client.create_flow_run_from_deployment(
+            self._deployments[kind], parameters=dict(parameters), name=name
+        )
 
     async def claimed(self, run: FlowRun) -> None:
         """Write on a run which worker executes it."""
         await self._client.update_flow_run(run.id, infrastructure_pid=self._worker)
 
-    async def cancelling(self, ids: Collection[UUID]) -> list[UUID]:
-        """Which of these runs a person wants to end."""
+    async def in_state(self, ids: Collection[UUID], *states: StateType) -> list[FlowRun]:
+        """Those of these runs that are in one of these states; a person who cancels or suspends one sets its state."""
         chosen = FlowRunFilter(
             id=FlowRunFilterId(any_=list(ids)),
-            state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.CANCELLING])),
+            state=FlowRunFilterState(type=FlowRunFilterStateType(any_=list(states))),
         )
-        return [run.id for run in await self._client.read_flow_runs(flow_run_filter=chosen, limit=PAGE)]
+        return await self._client.read_flow_runs(flow_run_filter=chosen, limit=PAGE)
 
     async def by_id(self, ids: Sequence[UUID]) -> list[FlowRun]:
         """These runs as they stand; at most a page of them."""
@@ -146,10 +151,15 @@ class Runs:
 
     async def _read(self, names: Sequence[str], states: list[StateType], *, limit: int) -> list[FlowRun]:
         chosen = FlowRunFilter(
-            deployment_id=FlowRunFilterDeploymentId(any_=[self._deployments[name] for name in names]),
+            deployment_id=FlowRunFilterDeploymentId(any_=[self._deployments[each] for each in names]),
             state=FlowRunFilterState(type=FlowRunFilterStateType(any_=states)),
         )
         return await self._client.read_flow_runs(flow_run_filter=chosen, limit=limit)
 
     async def _set(self, run_id: UUID, state: State) -> None:
         await self._client.set_flow_run_state(run_id, state, force=True)
+
+
+def has_parameters(run: FlowRun, parameters: Mapping[str, Any]) -> bool:
+    """Whether a run was begun with these parameters, whatever others it has."""
+    return parameters.items() <= run.parameters.items()

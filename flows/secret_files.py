@@ -81,3 +81,27 @@ def _hidden(value: Any) -> Any:
     if isinstance(value, list):
         return [_hidden(each) for each in value]
     return hidden(value) if isinstance(value, str) else value
+
+
+def read_secret(file: Path, key: str) -> str:
+    """The first line of a file.
+
+    Parameters
+    ----------
+    file : Path
+    key : str
+        Of the settings, for the error; such as ``[prefect] auth_file``.
+
+    Raises
+    ------
+    SettingsError
+        Names key and file, never what stands in it.
+    """
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or type(error).__name__
+        raise SettingsError(f"{key}: {file} cannot be read ({reason})") from None
+    if not lines or not lines[0].strip():
+        raise SettingsError(f"{key}: {file} is empty; its first line is the secret")
+    return lines[0].strip()

@@ -234,6 +234,7 @@ class Service:
                 staging=self._staging,
                 model=model,
                 senders=self._senders,
+                stores=self._stores.by_name,
                 profiles=self._profiles,
                 pictures=self.pictures,
                 disk=self._disk,

@@ -17,11 +17,14 @@ from flows.analyse import CaseWork
 from flows.completion import Completion
 from flows.deliver import Sender
 from flows.dicom_assembly import Assembly
+from flows.dicom_stores import StoreLoop
 from flows.disk import DiskGuard
 from flows.duties import Duties
 from flows.errors import ServiceError
 from flows.intake import Intake
 from flows.model_process import ModelProcess
+from flows.places import Places
+from flows.settings import Settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +35,10 @@ class Services:
     ----------
     disk : DiskGuard
         Says whether there is room to take something in.
+    settings : Settings
+    places : Places
+    stores : mapping of str to StoreLoop
+        Those that are asked for images, by name.
     owner : str
         Under which this process takes leases; its beginning is the same after every restart.
     duties : Duties
@@ -46,6 +53,8 @@ class Services:
         Says that cases may need a run; from any thread.
     """
 
+    settings: Settings
+    places: Places
     database: Database
     intake: Intake
     assembly: Assembly
@@ -54,6 +63,7 @@ class Services:
     model: ModelProcess
     senders: Mapping[str, Sender]
     disk: DiskGuard
+    stores: Mapping[str, StoreLoop]
     owner: str
     duties: Duties
     picture_url: str

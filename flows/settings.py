@@ -10,9 +10,10 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, Validati
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from flows.dicom_settings import DicomSettings
+from flows.operations_settings import AlertSettings, HousekeepingSettings, LogSettings
 from flows.quality_settings import QualitySettings
 from flows.secret_files import with_files
-from flows.setting_types import Host, Name, Network, Port, Seconds, Section, TlsListenerSection, TlsSection
+from flows.setting_types import Host, HttpUrl, Name, Network, Port, Seconds, Section, TlsListenerSection, TlsSection
 from flows.watch_settings import DiskSettings, WatchSettings
 from sphero_core.grading import DAVIS, SCHEMES, GradingScheme
 from sphero_core.statistics import MICROCYTE_UM
@@ -27,12 +28,6 @@ def _zone(name: str) -> str:
     except (KeyError, ValueError, OSError):
         raise ValueError('must be a name of the IANA time zone list, such as "Europe/Berlin" or "UTC"') from None
     return name
-
-
-def _http_url(url: str) -> str:
-    if url and not url.startswith(("http://", "https://")):
-        raise ValueError('must be empty or begin with http:// or https://, such as "http://prefect.example:4200/api"')
-    return url
 
 
 def _profile(value: object) -> object:
@@ -118,8 +113,10 @@ class DatabaseSettings(Section):
 class PrefectSettings(Section):
     """The Prefect server: our own on this machine, or one elsewhere."""
 
-    api_url: Annotated[str, AfterValidator(_http_url)] = ""
+    api_url: HttpUrl = ""
     port: Port = 4200
+    auth_file: Path | None = None
+    public_url: HttpUrl = ""
 
 
 class FolderSettings(Section):
@@ -245,6 +242,9 @@ class Settings(BaseSettings):
     review: ReviewSettings = ReviewSettings()
     disk: DiskSettings = DiskSettings()
     watch: WatchSettings = WatchSettings()
+    log: LogSettings = LogSettings()
+    alerts: AlertSettings = AlertSettings()
+    housekeeping: HousekeepingSettings = HousekeepingSettings()
 
     @classmethod
     def settings_customise_sources(
@@ -298,7 +298,7 @@ class Settings(BaseSettings):
     @property
     def prefect_ui_url(self) -> str:
         """Where people look at Prefect."""
-        return self.prefect_api_url.removesuffix("/").removesuffix("/api")
+        return self.prefect.public_url.rstrip("/") or self.prefect_api_url.removesuffix("/").removesuffix("/api")
 
     @property
     def http_url(self) -> str:

@@ -21,6 +21,7 @@ from flows.deliver import AT_ONCE, Sender
 from flows.dicom_accept import InstanceDesk
 from flows.dicom_assembly import Assembly
 from flows.dicom_folder import DicomFolder
+from flows.dicom_stores import StoreLoop
 from flows.disk import DiskGuard
 from flows.duties import Duties, destination_duty
 from flows.grading import CaseGrader
@@ -252,6 +253,7 @@ def make_services(
     staging: Staging,
     model: ModelProcess,
     senders: Mapping[str, Sender],
+    stores: Mapping[str, StoreLoop],
     profiles: Mapping[str, Profile],
     pictures: Pictures,
     disk: DiskGuard,
@@ -308,6 +310,8 @@ def make_services(
         has_store=lambda: places.has_store,
     )
     return Services(
+        settings=settings,
+        places=places,
         database=database,
         intake=intake,
         assembly=assembly,
@@ -316,6 +320,7 @@ def make_services(
         model=model,
         senders=senders,
         disk=disk,
+        stores=stores,
         owner=owner,
         duties=duties,
         picture_url=f"{settings.http_url}/pictures",

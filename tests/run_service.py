@@ -15,5 +15,6 @@ from flows.wiring import EngineChoice
 from tests.fakes import FACTORY
 
 if __name__ == "__main__":
-    set_up_logging(as_json=False)
-    run_service(Service(load_settings(), engine=EngineChoice(FACTORY, sys.argv[1])))
+    settings = load_settings()
+    set_up_logging(as_json=settings.log.format == "json", level=settings.log.level.upper())
+    run_service(Service(settings, engine=EngineChoice(FACTORY, sys.argv[1])))

@@ -14,6 +14,7 @@ import uuid
 from asyncio import IncompleteReadError
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -218,10 +219,23 @@ class RunningService:
 
 
 class Prefect:
-    """What a person would find in the Prefect UI, asked over its API."""
+    """What a person would find in the Prefect UI, asked over its API.
 
-    def __init__(self, port: int) -> None:
-        self._client = httpx.Client(base_url=f"http://127.0.0.1:{port}/api", trust_env=False, timeout=60)
+    Parameters
+    ----------
+    port : int
+    auth : str
+        ``user:password`` where the API asks for them.
+    """
+
+    def __init__(self, port: int, auth: str = "") -> None:
+        user, _, password = auth.partition(":")
+        self._client = httpx.Client(
+            base_url=f"http://127.0.0.1:{port}/api",
+            trust_env=False,
+            timeout=60,
+            auth=(user, password) if auth else None,
+        )
         me = uuid.uuid4().hex  # a token is valid until the next one is given to the same client
         token = self._client.get("/csrf-token", params={"client": me}).json()["token"]
         self._client.headers.update({"Prefect-Csrf-Token": token, "Prefect-Csrf-Client": me})
@@ -231,6 +245,35 @@ class Prefect:
         reply = self._client.post(path, json=body)
         reply.raise_for_status()
         return reply.json() if reply.content else None
+
+    def deployment(self, flow: str) -> dict[str, Any]:
+        """The deployment of a flow."""
+        reply = self._client.get(f"/deployments/name/{flow}/sphero")
+        reply.raise_for_status()
+        found: dict[str, Any] = reply.json()
+        return found
+
+    def change_deployment(self, flow: str, **values: Any) -> None:
+        """Change a deployment as the UI does."""
+        self._client.patch(f"/deployments/{self.deployment(flow)['id']}", json=values).raise_for_status()
+
+    def run_now(self, flow: str, **parameters: Any) -> dict[str, Any]:
+        """Begin a run as the UI's button does, and give it once it has ended."""
+        run = self.ask(
+            f"/deployments/{self.deployment(flow)['id']}/create_flow_run",
+            parameters=parameters,
+            state={"type": "SCHEDULED"},
+        )
+        return self.ended(run)
+
+    def ended(self, run: Mapping[str, Any]) -> dict[str, Any]:
+        """A run, once it has ended."""
+
+        def final() -> dict[str, Any]:
+            (now,) = self.ask("/flow_runs/filter", flow_runs={"id": {"any_": [run["id"]]}})
+            return dict(now) if now["state_type"] in _FINAL else {}
+
+        return wait_for(final, PATIENCE_SECONDS, what="the end of the run", every_s=0.1)
 
     def runs(self, flow: str) -> list[dict[str, Any]]:
         """Runs of a flow, the latest first."""
@@ -272,6 +315,13 @@ class Prefect:
         )
         return found
 
+    def suspend(self, run: Mapping[str, Any]) -> None:
+        """Suspend a run as the UI's button "Pause" does."""
+        until = (datetime.now(UTC) + timedelta(minutes=5)).isoformat()
+        details = {"pause_timeout": until, "pause_reschedule": True}
+        state = {"type": "PAUSED", "name": "Suspended", "state_details": details}
+        self.ask(f"/flow_runs/{run['id']}/set_state", state=state, force=True)
+
     def set_state(self, run: Mapping[str, Any], kind: str, name: str) -> None:
         """Set the state of a run as the UI's buttons do."""
         self.ask(f"/flow_runs/{run['id']}/set_state", state={"type": kind, "name": name}, force=kind != "CANCELLING")
@@ -285,10 +335,19 @@ class ThirdPartyLis:
     port : int
     on_message : callable or None
         Called with each message before it is answered.
+    answer : callable
+        Gives the code (MSA-1) with which a message is answered.
     """
 
-    def __init__(self, port: int, on_message: Callable[[bytes], None] | None = None) -> None:
+    def __init__(
+        self,
+        port: int,
+        on_message: Callable[[bytes], None] | None = None,
+        *,
+        answer: Callable[[bytes], str] = lambda _: "AA",
+    ) -> None:
         self.port = port
+        self._answer = answer
         self.received: list[bytes] = []
         self.on_message = on_message
         self._loop = asyncio.new_event_loop()
@@ -332,7 +391,7 @@ class ThirdPartyLis:
                 self.received.append(block)
                 if self.on_message is not None:
                     self.on_message(block)
-                writer.writemessage(hl7.parse(block.decode()).create_ack("AA"))
+                writer.writemessage(hl7.parse(block.decode()).create_ack(self._answer(block)))
                 await writer.drain()
         except (IncompleteReadError, ConnectionError):
             pass  # the sender is gone

@@ -40,6 +40,8 @@ url = "sqlite:///<data>/sphero.db"   # or postgresql+psycopg://user@host/name
 [prefect]
 api_url = ""                         # empty: an own server on 127.0.0.1; else such as "http://prefect.example:4200/api"
 port = 4200                          # of the own server
+public_url = ""                      # of the own server, as people reach it through a proxy
+# auth_file = "secrets/prefect"      # its first line is user:password; without it everybody on this machine may do everything
 
 [folder]
 enabled = true
@@ -186,6 +188,31 @@ warn_below_mib = 5120                # with less room `sphero doctor` warns
 [watch]                              # what /metrics tells of drift:
 drift_cases = 50                     # the median spherocyte percentage of so many of the latest cases
 baseline_cases = 500                 # against that of so many cases before them
+
+[log]                                # on standard error
+format = "console"                   # or "json": one object a line
+level = "info"                       # or "debug", "warning", "error"
+
+[alerts]                             # people are told of failed and held cases, and of the service's own troubles
+oldest_message_minutes = 60.0        # and when a receiver has not accepted a result for so long
+webhook_url = ""                     # gets JSON by POST: alert, what, why, link, text
+# webhook_url_file = "secrets/webhook"   # in place of it, where the address is a secret
+
+# [alerts.mail]
+# host = "mail.example.org"
+# port = 25
+# security = "none"                  # or "starttls", "tls"
+# ca_file = "tls/authority.pem"      # who signs the mail server's certificate; without it, the system's authorities
+# user = "sphero"
+# password_file = "secrets/mail"
+# sender = "sphero@example.org"
+# recipients = ["haematology@example.org"]
+
+[housekeeping]                       # days; cases, messages and the audit log stay for ever
+prefect_days = 90                    # runs in Prefect,
+watching_days = 7                    # those that only watched, or delivered, sooner
+picture_days = 30                    # rendered pictures that nobody looked at; they are drawn anew when somebody does
+output_days = 30                     # old output of child processes
 """
 
 

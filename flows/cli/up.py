@@ -20,7 +20,9 @@ log = logging.getLogger(__name__)
 
 
 def up(
-    log_json: Annotated[bool, typer.Option("--log-json", help="Write the log as JSON, one object a line.")] = False,
+    log_json: Annotated[
+        bool, typer.Option("--log-json", help="Write the log as JSON, one object a line, whatever [log] format says.")
+    ] = False,
 ) -> None:
     """Run the service: Prefect server, watched folder, analysis and delivery, until it is stopped.
 
@@ -32,7 +34,7 @@ def up(
     from flows.service import Service
 
     settings = load_settings()
-    set_up_logging(as_json=log_json)
+    set_up_logging(as_json=log_json or settings.log.format == "json", level=settings.log.level.upper())
     if runs_as_root():
         log.warning("the service %s; see `sphero doctor`", AS_ROOT)
     run_service(Service(settings))
