@@ -293,8 +293,19 @@ class DicomSettings(Section):
     receiver: ReceiverSettings = ReceiverSettings()
     store: tuple[StoreSettings, ...] = ()
     archive: tuple[ArchiveSettings, ...] = ()
-    commitment: CommitmentSettings = CommitmentSettings()
+    commitment: Annotated[CommitmentSettings, Field(validate_default=True)] = CommitmentSettings()
     codes: dict[str, tuple[str, str, str]] = {}
+
+    @field_validator("commitment")
+    @classmethod
+    def _answers_are_heard(cls, commitment: CommitmentSettings, info: ValidationInfo) -> CommitmentSettings:
+        for archive in info.data.get("archive", ()):
+            if archive.commitment and archive.own_ae_title != commitment.ae_title:
+                raise ValueError(
+                    f"archive {archive.name} is asked as {archive.own_ae_title} and answers to that title, "
+                    f"but [dicom.commitment] ae_title is {commitment.ae_title}: make them the same"
+                )
+        return commitment
 
     @field_validator("store")
     @classmethod

@@ -10,11 +10,13 @@ from collections.abc import Iterable, Sequence
 from pydicom.uid import UID
 
 from integrations.dicom.catalogue import COLOUR_SPACES, IMAGE_CLASSES, SYNTAXES, WHOLE_SLIDE
+from integrations.dicom.commitment import PUSH_MODEL
 from integrations.dicom.dicomweb import INSTANCE, JSON
 from integrations.dicom.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION
 from integrations.dicom.peer import MAX_PDU
 from integrations.dicom.query import FIND, GET, MOVE
 from integrations.dicom.store_scp import VERIFICATION, StoreStatus
+from integrations.dicom.store_scu import EMITTED, LABEL_MAP
 
 _MEANINGS = {
     StoreStatus.SUCCESS: "the instance is durably stored: file and row are on disk; also where it was stored before, byte by byte",
@@ -29,6 +31,7 @@ _SCU = (
     (FIND, "SCU"),
     (GET, "SCU"),
     (MOVE, "SCU"),
+    (PUSH_MODEL, "SCU and SCP"),
 )
 
 _OVERVIEW = """\
@@ -39,7 +42,7 @@ Of Spheroflow, after the structure of DICOM PS3.2. `sphero dicom conformance` pr
 ## 1. Overview
 
 Spheroflow takes images of blood smears from scanners and stores, finds and counts red cells and spherocytes in them, and
-reports the counts. It displays no images and prints nothing. It is not a cleared medical device.
+reports the counts, to archives as annotations, reports and label maps. It displays no images and prints nothing. It is not a cleared medical device.
 """
 
 _ARCHITECTURE = """\
@@ -51,6 +54,7 @@ _ARCHITECTURE = """\
 | --- | --- | --- |
 | receiver (`[dicom.receiver]`) | Verification and Storage as SCP | a scanner or a store sends images |
 | fetcher (`[[dicom.store]]`) | Query/Retrieve as SCU, Storage as SCP within C-GET; or QIDO-RS and WADO-RS as user agent | every `poll_seconds`, new studies of the wanted modalities are fetched |
+| archiver (`[[dicom.archive]]`) | Storage and Storage Commitment as SCU; or STOW-RS as user agent | every version of a result is sent as objects |
 | engineer's probe (`sphero dicom`) | Verification and Storage as SCU; QIDO-RS and STOW-RS as user agent | an engineer tries a connection |
 
 The AE title is that of `[dicom.receiver] ae_title`, or of `own_ae_title` where we call; by default SPHERO.
@@ -93,6 +97,24 @@ instance, which is tried again after a minute, then ever more seldom, at last on
 
 """
 
+_RESULTS = """\
+### 2.5 Results
+
+Created and sent to archives, each class in one transfer syntax; nothing is ever recoded:
+
+{emitted}
+| | |
+| --- | --- |
+| UIDs | below 2.25, derived: the same object of the same version has the same UID whenever it is made |
+| study | that of the images; of images that came as plain files, one of our own for each case |
+| templates | TID 1500 in reports, TID 2010 in Key Object Selections |
+| private codes | scheme 99SPHERO, which `[dicom.codes]` replaces by the site's |
+| a report that follows another | names it in Predecessor Documents Sequence |
+| a result that is no longer valid | Key Object Selection titled 113001 or 113037 (IHE RAD IOCM) |
+| storage commitment | asked for after storage; the report is waited for on the same association, then on one that the archive makes to `[dicom.commitment]` |
+
+"""
+
 _WEB = """\
 ## 3. DICOM web services (user agent)
 
@@ -100,7 +122,7 @@ _WEB = """\
 | --- | --- | --- |
 | QIDO-RS (PS3.18 section 10.6) | /studies?StudyDate=&ModalitiesInStudy=&limit=&offset=, /studies/{{uid}}/series, /studies/{{uid}}/series/{{uid}}/instances | {json} |
 | WADO-RS (PS3.18 section 10.4) | /studies/{{uid}}/series/{{uid}}/instances/{{uid}} | {instance} |
-| STOW-RS (PS3.18 section 10.5), by `sphero dicom send` | POST /studies, one instance a request | multipart/related; type="application/dicom" |
+| STOW-RS (PS3.18 section 10.5) | POST /studies, one instance a request | multipart/related; type="application/dicom" |
 
 HTTP/1.1 with Basic or Bearer authentication; redirects are not followed. A page shorter than asked for is not taken for the last one:
 only an empty page ends a listing. Status 429 and 503 with Retry-After are obeyed.
@@ -142,6 +164,7 @@ def statement() -> str:
         _table(("status", "meaning"), [(f"0x{each.value:04X}", _MEANINGS[each]) for each in StoreStatus]),
         _ASSOCIATIONS.format(implementation=IMPLEMENTATION_CLASS_UID, version=IMPLEMENTATION_VERSION, pdu=MAX_PDU),
         _QUERY.rstrip() + "\n",
+        _RESULTS.format(emitted=_table(("SOP class", "UID", "transfer syntax"), _emitted())).rstrip() + "\n",
         _WEB.format(json=JSON, instance=INSTANCE),
         _REST,
     ]
@@ -152,11 +175,18 @@ def _services() -> Iterable[Sequence[str]]:
     for uid, role in _SCU:
         yield UID(uid).name, uid, "yes", "yes" if "SCP" in role else "no"
     yield "Storage (the classes of 2.2)", "", "by `sphero dicom send`: of any class", "yes"
+    yield "Storage (the classes of 2.5)", "", "yes", "no"
 
 
 def _classes() -> Iterable[Sequence[str]]:
     for uid, name in IMAGE_CLASSES.items():
         yield name, uid, "single levels of moderate size; whole slides are refused" if uid == WHOLE_SLIDE else ""
+
+
+def _emitted() -> Iterable[Sequence[str]]:
+    for uid, syntax in EMITTED:
+        name = "Label Map Segmentation Storage" if uid == LABEL_MAP else UID(uid).name  # newer than the dictionary
+        yield name, uid, UID(syntax).name
 
 
 def _syntaxes() -> Iterable[Sequence[str]]:

@@ -18,6 +18,7 @@ from pydicom.uid import ExplicitVRLittleEndian, JPEGBaseline8Bit, RLELossless
 from pynetdicom import _config, build_context
 
 from integrations.dicom.peer import Entity, associate
+from integrations.dicom.rejection import KEY_OBJECTS
 from integrations.dicom.storing import FrozenObject, StoreAnswer, StoreOutcome, longest_attempt, outcome_of
 from integrations.dicom.vl_image import VL_MICROSCOPIC
 from integrations.errors import PeerUnavailable, TlsError
@@ -25,13 +26,14 @@ from integrations.errors import PeerUnavailable, TlsError
 log = logging.getLogger(__name__)
 
 IDLE_SECONDS = 5.0
+LABEL_MAP = "1.2.840.10008.5.1.4.1.1.66.7"
 EMITTED: Sequence[tuple[str, str]] = (
     (VL_MICROSCOPIC, str(ExplicitVRLittleEndian)),
     (VL_MICROSCOPIC, str(JPEGBaseline8Bit)),
     ("1.2.840.10008.5.1.4.1.1.91.1", str(ExplicitVRLittleEndian)),  # Microscopy Bulk Simple Annotations
     ("1.2.840.10008.5.1.4.1.1.88.34", str(ExplicitVRLittleEndian)),  # Comprehensive 3D SR
-    ("1.2.840.10008.5.1.4.1.1.88.59", str(ExplicitVRLittleEndian)),  # Key Object Selection Document
-    ("1.2.840.10008.5.1.4.1.1.66.7", str(RLELossless)),  # Label Map Segmentation
+    (KEY_OBJECTS, str(ExplicitVRLittleEndian)),
+    (LABEL_MAP, str(RLELossless)),
 )
 """Classes and transfer syntaxes of what we send, each a presentation context of its own: nothing is ever recoded."""
 

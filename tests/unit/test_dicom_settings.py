@@ -51,6 +51,10 @@ def without(values: dict[str, Any], key: str) -> dict[str, Any]:
         ({"store": [WEB, DIMSE]}, "[[dicom.store]] name: 'a' stands twice; give each store its own name"),
         ({"archive": [{**WEB, "objects": ["pdf"]}]}, "[[dicom.archive]] objects: must be one of 'ann', 'sr', 'seg'"),
         ({"archive": [{**WEB, "commitment": True}]}, '[[dicom.archive]] commitment: is not for kind = "dicomweb"'),
+        (
+            {"archive": [{**DIMSE, "commitment": True, "own_ae_title": "OTHER"}]},
+            "[dicom] commitment: archive a is asked as OTHER and answers to that title",
+        ),
     ],
 )
 def test_wrong_settings_are_named_with_what_is_allowed(dicom: dict[str, Any], told: str) -> None:
