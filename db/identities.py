@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import fields
 from datetime import datetime
 
-from sqlalchemy import select
+from sqlalchemy import or_, select
 from sqlalchemy.exc import IntegrityError
 
 from db import schema
@@ -46,6 +46,12 @@ class Identities:
         arrived = active.where(table.arrival_accession == accession, table.arrival_issuer == issuer)
         reported = active.where(table.accession == accession, table.accession_issuer == issuer)
         return self._session.scalar(arrived) or self._session.scalar(reported)
+
+    def find_all(self, accession: str) -> tuple[str, ...]:
+        """Return the ids of the cases that are not rejected under an accession number, whoever issued it: for people only."""
+        table = schema.CaseIdentity
+        named = or_(table.arrival_accession == accession, table.accession == accession)
+        return tuple(self._session.scalars(select(table.case_id).where(table.active, named).order_by(table.case_id)))
 
     def find_or_create(self, accession: str, accession_issuer: str | None = None) -> str:
         """Return the id of the case under an accession number; begin a new open case where there is none."""

@@ -8,7 +8,7 @@ import typer
 
 from flows.cli.lineage import as_text, lineage_rows
 from flows.cli.output import AsJson, fail, print_facts, print_json, print_rows
-from flows.cli.records import one_order, open_database, person
+from flows.cli.records import one_case, one_order, open_database, person
 
 if TYPE_CHECKING:
     from db.session import UnitOfWork
@@ -51,14 +51,8 @@ def show_case(
     as_json: AsJson = False,
 ) -> None:
     """Show one case: its fields, what was refused, its reports, and each message from its source to the answer."""
-    from db.errors import NotFound
-
     with open_database().reading() as work:
-        try:
-            view = work.cases.get(work.identities.find(case) or case)
-        except NotFound:
-            fail("there is no such case; `sphero case list` shows them all")
-        shown = _details(work, view)
+        shown = _details(work, one_case(work, case))
     if as_json:
         print_json(shown)
         return
@@ -82,18 +76,16 @@ def link_case(
     by: Annotated[str, typer.Option(help="Who says so, for the audit; the login by default.")] = "",
 ) -> None:
     """Say to which order a case belongs; it takes patient and numbers from it and is held no longer for want of it."""
-    from db.errors import IllegalMove, NotFound
+    from db.errors import IllegalMove
 
     if bool(order) == no_order:
         raise typer.BadParameter("give an order, or --no-order", param_hint="ORDER")
     database = open_database()
     try:
         with database.transaction(person(by)) as work:
-            case_id = work.cases.get(work.identities.find(case) or case).case_id
+            case_id = one_case(work, case).case_id
             work.matching.link(case_id, one_order(work, order).order_id if order else None)
             view = work.cases.get(case_id)
-    except NotFound:
-        fail("there is no such case; `sphero case list` shows them all")
     except IllegalMove as error:
         fail(error)
     held = f", still held for {', '.join(view.hold_reasons)}" if view.hold_reasons else ""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from flows.cli.output import fail
-from flows.cli.records import open_database
+from flows.cli.records import one_case, open_database
 
 if TYPE_CHECKING:
     from db.people import Actor
@@ -163,13 +163,8 @@ def actor_named(settings: Settings, by: str) -> Actor:
 
 def case_id_of(database: Database, case: str) -> str:
     """The id of a case, by that or by its accession number; ends where there is none."""
-    from db.errors import NotFound
-
     with database.reading() as work:
-        try:
-            return work.cases.get(work.identities.find(case) or case).case_id
-        except NotFound:
-            fail("there is no such case; `sphero case list` shows them all")
+        return one_case(work, case).case_id
 
 
 def _make_report(report: ReportView, actor: Actor) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from flows.cli.output import AsJson, print_rows
-from flows.cli.records import open_database
+from flows.cli.records import one_case, open_database
 
 if TYPE_CHECKING:
     from db.session import UnitOfWork
@@ -42,7 +42,7 @@ def list_messages(
             messages = work.outbox.list(
                 MessageState(state) if state else None,
                 destination=to or None,
-                case_id=(work.identities.find(case) or case) if case else None,
+                case_id=one_case(work, case).case_id if case else None,
                 queued_before=before,
                 limit=limit,
             )

@@ -10,6 +10,7 @@ from flows.cli.output import fail
 if TYPE_CHECKING:
     from db.order_views import OrderView
     from db.session import Database, UnitOfWork
+    from db.views import CaseView
 
 
 def open_database() -> Database:
@@ -30,6 +31,22 @@ def open_database() -> Database:
 def person(name: str) -> str:
     """Who acts, for the audit: the name given, or else the login."""
     return name.strip() or getpass.getuser()
+
+
+def one_case(work: UnitOfWork, name: str) -> CaseView:
+    """The case with an id or an accession number; ends where there is none, or several issuers gave the number."""
+    from db.errors import NotFound
+
+    found = work.identities.find(name)  # a number without issuer is that of its own
+    several = () if found else work.identities.find_all(name)
+    if len(several) > 1:
+        fail(
+            f"{len(several)} cases have this number, of different issuers; give our id of one, as `sphero case list` shows it"
+        )
+    try:
+        return work.cases.get(found or (several[0] if several else name))
+    except NotFound:
+        fail("there is no such case; `sphero case list` shows them all")
 
 
 def one_order(work: UnitOfWork, number: str) -> OrderView:

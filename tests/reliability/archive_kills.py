@@ -111,7 +111,8 @@ def kill_at(step: str, kills: int, folder: Path) -> Figures:
     kept.touch()
     with Database(f"sqlite:///{folder / 'sphero.db'}") as database, archive_process(kept, *FAULTS) as port:
         database.upgrade()
-        archive, queued = Archive(port, objects), []
+        archive = Archive(port, objects)
+        queued: list[list[NewObject]] = []
         while figures.kills < kills:
             queued += [queue(database, objects, f"K{len(queued)}-{number}") for number in range(2)]
             figures.kills += run_child(database, archive, step, rng.randint(1, FURTHEST))

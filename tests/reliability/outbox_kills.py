@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import hl7
 from sqlalchemy import event
@@ -98,6 +98,12 @@ class Figures:
         return not any(faults)
 
 
+class Receiver(Protocol):
+    """Where messages go to."""
+
+    def transport(self, kill: Kill) -> Transport: ...
+
+
 @dataclass(slots=True)
 class Connection:
     """The receiver behind a connection."""
@@ -166,7 +172,7 @@ class Watched:
         return self._inner.decide(delivery)
 
 
-def send_until_killed(database: Database, receiver: Connection | Folder, step: str, number: int) -> None:
+def send_until_killed(database: Database, receiver: Receiver, step: str, number: int) -> None:
     """Drain the outbox, and end without warning at the `number`-th time that `step` is reached."""
     left = number
 
@@ -212,7 +218,7 @@ def send_until_killed(database: Database, receiver: Connection | Folder, step: s
         sender.close()
 
 
-def run_child(database: Database, receiver: Connection | Folder, step: str, number: int) -> bool:
+def run_child(database: Database, receiver: Receiver, step: str, number: int) -> bool:
     """Run a sender in a process of its own; whether it was killed."""
     database.close()  # no connection goes into another process
     child = os.fork()

@@ -96,3 +96,18 @@ def test_a_case_may_go_on_without_an_order(site: Database) -> None:
     linked = sphero("case", "link", "26-1", "--no-order")
     assert (linked.exit_code, "is linked to no order" in linked.stdout) == (0, True)
     assert asked("case", "list", "--state", "held") == []
+
+
+def test_a_case_is_found_by_its_number_whoever_issued_it_unless_several_did(site: Database) -> None:
+    with site.transaction("test") as work:
+        first = work.identities.find_or_create("26-7", "LAB-A")
+    assert asked("case", "show", "26-7")["case"] == first
+    with site.transaction("test") as work:
+        second = work.identities.find_or_create("26-7", "LAB-B")
+    several = sphero("case", "show", "26-7")
+    assert (several.exit_code, "2 cases have this number" in several.stderr) == (1, True)
+    with site.transaction("test") as work:
+        third = work.identities.find_or_create("26-7")
+    assert asked("case", "show", "26-7")["case"] == third
+    assert asked("case", "show", second)["case"] == second
+    assert sphero("case", "show", "26-77").exit_code == 1
