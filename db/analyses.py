@@ -12,13 +12,15 @@ from datetime import datetime
 from typing import Any, cast
 
 from sqlalchemy import Table, func, insert, select
+from sqlalchemy.orm import Session
 
 from db import masks, schema
 from db.context import Context, canonical_json
-from db.errors import NotFound
+from db.errors import FindingsRemoved, NotFound
 from db.fields import field_view
+from db.removal_schema import RemovalRow
 from db.review_rows import latest_reviews
-from db.states import FIELD_MOVES, FieldState, check_move
+from db.states import FIELD_MOVES, FieldState, Removable, check_move
 from db.views import FieldResult
 from sphero_core.types import BundleId, Cell, CellClass, CellMeasures, FieldFindings, Quality
 
@@ -103,7 +105,10 @@ class Analyses:
         ------
         DamagedRecord
             A mask cannot be restored.
+        FindingsRemoved
+            The retention policy took the cells away; counting what is left would be wrong.
         """
+        require_cells(self._session, case_id)
         field, analysis = schema.Field, schema.Analysis
         latest = (
             select(func.max(analysis.analysis_id)).join(field).where(field.case_id == case_id).group_by(field.field_id)
@@ -147,6 +152,16 @@ class Analyses:
                 for row in self._session.execute(query).mappings()
             ]
         return cells
+
+
+def require_cells(session: Session, case_id: str) -> None:
+    """Raise `FindingsRemoved` where the retention policy took the cells of a case away."""
+    row = session.get(RemovalRow, (case_id, Removable.CELLS))
+    if row is not None:
+        raise FindingsRemoved(
+            f"the cells of case {case_id} were removed on {row.begun_at:%Y-%m-%d}, as [retention] says; its results stand "
+            "in its reports, and no new version can be made of it"
+        )
 
 
 def _findings(row: schema.Analysis, cells: list[Cell]) -> FieldFindings:

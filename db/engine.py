@@ -13,6 +13,7 @@ from db.errors import (
     DatabaseBusy,
     DatabaseError,
     DatabaseUnavailable,
+    NotPermitted,
     SchemaMismatch,
 )
 
@@ -39,6 +40,7 @@ SCHEMA_SQLSTATES = frozenset({"42P01", "42703"})
 """Undefined table, undefined column."""
 
 READ_ONLY_SQLSTATE = "25006"
+RIGHTS_SQLSTATE = "42501"
 
 SQLITE_REASONS = {
     sqlite3.SQLITE_FULL: "the disk is full",
@@ -131,6 +133,11 @@ def translate(error: DBAPIError) -> DatabaseError:
         return SchemaMismatch("tables or columns are missing; bring the database up to this program first")
     if sqlstate == READ_ONLY_SQLSTATE:
         return DatabaseError(READ_ONLY)
+    if sqlstate == RIGHTS_SQLSTATE:
+        return NotPermitted(
+            "our role in the database has no right to that; tables are changed by `sphero db upgrade` as their owner, "
+            "and `sphero db roles` says which rights the service has"
+        )
     if isinstance(error, IntegrityError) or sqlstate == "P0001":
         return ConstraintBroken(f"the database refused a row or a change ({kind}, {sqlstate or code})")
     if code in SQLITE_REASONS:

@@ -6,11 +6,14 @@
     ├── DatabaseBusy           locked too long, deadlock: nothing was written, run the transaction again
     ├── SchemaMismatch         the tables are missing, older or newer than the program
     ├── ConstraintBroken       the database refused a row or a change
+    │   └── NotPermitted       our role has no right to it
     ├── NotFound               no case, field, message or picture has this id
     ├── IllegalMove            the state machine knows no such move
     ├── LeaseLost              another worker has taken over
     ├── CaseNotReady           fields are still without an outcome, or none was analysed
+    ├── FindingsRemoved        the cells of the case were taken away by the retention policy
     ├── CaseChanged            something came while a person looked at the case
+    ├── BackupFailed           the database cannot be written into a file, or brought back from one
     └── DamagedRecord          what was read back is not what was written
 
 Every error of the driver is turned into one of these where a transaction ends. Their texts quote no values: the driver's
@@ -44,6 +47,10 @@ class ConstraintBroken(DatabaseError):
     """The database refused a row or a change."""
 
 
+class NotPermitted(ConstraintBroken):
+    """Our role in the database has no right to what was asked."""
+
+
 class NotFound(DatabaseError):
     """No row has this id."""
 
@@ -60,9 +67,17 @@ class CaseNotReady(DatabaseError):
     """The case has fields without an outcome, or none that was analysed."""
 
 
+class FindingsRemoved(DatabaseError):
+    """The cells of the case were taken away by the retention policy; its reports hold its numbers."""
+
+
 class CaseChanged(DatabaseError):
     """Something came while a person looked at the case: look again."""
 
 
 class DamagedRecord(DatabaseError):
     """What was read back is not what was written."""
+
+
+class BackupFailed(DatabaseError):
+    """The database cannot be written into a file, or brought back from one."""

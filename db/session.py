@@ -22,9 +22,11 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
+from db import snapshot
 from db import upgrade as migration
 from db.analyses import Analyses
 from db.audit import AuditLog
+from db.audit_cursors import AuditCursors
 from db.cases import Cases
 from db.context import Clock, Context, utc_now
 from db.cursors import Cursors
@@ -35,6 +37,7 @@ from db.headers import Headers
 from db.hosts import Hosts
 from db.identities import Identities
 from db.inbound import Inbound
+from db.inspection import Inspection, inspect
 from db.instances import Instances
 from db.matching import Matching
 from db.objects import ResultObjects
@@ -43,7 +46,11 @@ from db.outbox import Outbox
 from db.patients import Patients
 from db.pledges import Pledges
 from db.reports import Reports
+from db.restoration import Restoration
+from db.retention import Retention
 from db.reviews import Reviews
+from db.roles import Roles, grant
+from db.snapshot import Snapshot
 from db.upgrade import SchemaCheck
 from db.watch import Watch
 
@@ -70,8 +77,11 @@ class UnitOfWork:
     hosts : Hosts
     orders : Orders
     matching : Matching
+    restoration : Restoration
+    retention : Retention
     audit : AuditLog
     watch : Watch
+    audit_cursors : AuditCursors
     """
 
     def __init__(self, context: Context) -> None:
@@ -92,8 +102,11 @@ class UnitOfWork:
         self.hosts = Hosts(context)
         self.orders = Orders(context, self.identities, self.patients)
         self.matching = Matching(context, self.cases, self.identities, self.patients)
+        self.restoration = Restoration(context)
+        self.retention = Retention(context)
         self.audit = AuditLog(context)
         self.watch = Watch(context)
+        self.audit_cursors = AuditCursors(context)
 
 
 class Database:
@@ -216,6 +229,55 @@ class Database:
             return migration.nothing_there()
         with _translated(), self._reading.begin() as connection:
             return migration.check(connection)
+
+    def inspect(self, *, thoroughly: bool = False) -> Inspection:
+        """Look at guards, rights and, where asked, at every page; the tables must be those of this program.
+
+        Raises
+        ------
+        DatabaseError
+        """
+        with _translated(), self._reading.begin() as connection:
+            return inspect(connection, thoroughly=thoroughly)
+
+    def snapshot(self, folder: Path) -> tuple[Path, Snapshot]:
+        """Write everything into a file of `folder`, while others work; see `db.snapshot`.
+
+        Raises
+        ------
+        BackupFailed
+        """
+        return snapshot.take(self._url, folder)
+
+    def load(self, file: Path) -> None:
+        """Bring such a file back into this database, which must be empty.
+
+        Raises
+        ------
+        BackupFailed
+        """
+        snapshot.load(self._url, file)
+
+    def measure(self) -> Snapshot:
+        """Count what is there, whatever the revision of its tables.
+
+        Raises
+        ------
+        BackupFailed
+        """
+        return snapshot.measure(self._url)
+
+    def grant(self, roles: Roles) -> tuple[str, ...]:
+        """Give the roles their rights, as the owner of the tables; name those that the server knows.
+
+        Raises
+        ------
+        DatabaseError
+        """
+        if self._url.get_backend_name() == "sqlite":
+            return ()
+        with _translated(), self._engine.begin() as connection:
+            return grant(connection, roles)
 
 
 @contextmanager

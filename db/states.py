@@ -89,6 +89,14 @@ class ReportStatus(StrEnum):
     WRONG_PATIENT = "W"
 
 
+class Removable(StrEnum):
+    """What a retention policy may take away of a case."""
+
+    IMAGES = "images"
+    CELLS = "cells"
+    REPORTS = "reports"
+
+
 class PledgeState(StrEnum):
     """Where a request stands that we commit ourselves to keep instances."""
 
@@ -107,6 +115,7 @@ class HoldReason(StrEnum):
     FAILED_QUALITY = "failed-quality"
     ATTEMPTS = "attempts"
     UNSENDABLE = "unsendable"
+    RESTORED = "restored"
 
 
 _CASE = CaseState

@@ -14,6 +14,7 @@ from db.context import utc_now
 from db.errors import DatabaseError
 from db.session import Database
 from db.upgrade import SchemaState
+from flows.database_checks import database_checks
 from flows.dicom_checks import dicom_checks
 from flows.disk import free_space
 from flows.findings import Check, is_loopback
@@ -49,7 +50,7 @@ def checks(settings: Settings) -> Iterator[Check]:
         yield _folder(
             "incoming folder", settings.incoming, "set [folder] path, mount the share, give the user its rights"
         )
-    yield _database(settings)
+    yield from database_checks(settings)
     yield from host_checks(settings)
     yield _prefect(settings)
     if not settings.hl7.destination:
@@ -97,24 +98,6 @@ def _folder(name: str, folder: Path, remedy: str) -> Check:
     except OSError as error:
         return Check(name, "fail", f"{folder} cannot be used ({error.strerror})", remedy)
     return Check(name, "ok", str(folder))
-
-
-def _database(settings: Settings) -> Check:
-    database = Database(settings.database.url, busy_seconds=CONNECT_SECONDS)
-    remedies: dict[SchemaState, tuple[str, str]] = {
-        SchemaState.CURRENT: ("ok", ""),
-        SchemaState.MISSING: ("note", "`sphero up` makes the tables"),
-        SchemaState.OLDER: ("note", "`sphero up` brings it up to date; make a backup first"),
-        SchemaState.NEWER: ("fail", "install the newer program again, or restore the backup made before it"),
-    }
-    try:
-        found = database.check()
-    except DatabaseError as error:
-        return Check("database", "fail", tell(error), "see [database] url; is the server running?")
-    finally:
-        database.close()
-    state, remedy = remedies[found.state]
-    return Check("database", state, f"{found.state} (revision {found.found or 'none'})", remedy)
 
 
 def _prefect(settings: Settings) -> Check:

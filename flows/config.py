@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 from pydantic_settings import SettingsError as UnreadableSetting
 
+from flows.audit_settings import AuditSettings
 from flows.dicom_settings import DicomSettings, PeerSettings
 from flows.errors import SettingsError
 from flows.operations_settings import AlertSettings
@@ -116,6 +117,7 @@ def _completed(settings: Settings, folder: Path) -> Settings:
             "hl7": _completed_hl7(settings.hl7, folder),
             "dicom": _completed_dicom(settings.dicom, folder),
             "http": _completed_tls(settings.http, folder),
+            "audit": _completed_audit(settings.audit, data, folder),
         }
     )
 
@@ -145,6 +147,13 @@ def _completed_dicom(settings: DicomSettings, folder: Path) -> DicomSettings:
             "store": tuple(_completed_peer(each, folder) for each in settings.store),
             "archive": tuple(_completed_peer(each, folder) for each in settings.archive),
         }
+    )
+
+
+def _completed_audit(settings: AuditSettings, data: Path, folder: Path) -> AuditSettings:
+    anchors = folder / Path(settings.anchor_folder.replace(DATA, str(data))).expanduser()
+    return settings.model_copy(
+        update={"anchor_folder": str(anchors), "syslog": _completed_tls(settings.syslog, folder)}
     )
 
 

@@ -30,6 +30,8 @@ FOLDER = "folder"
 """Watching the incoming folder, assembling instances, completing cases."""
 RUNS = "runs"
 """Seeing to it that every case has a run in Prefect, and that no run shows as running whose machine is gone."""
+AUDIT = "audit"
+"""Telling the audit repository of events."""
 
 BEATS = 5  # signs of life in the time of a lease
 MARGIN = 0.8  # of a lease: so long a machine trusts it
@@ -50,6 +52,8 @@ def duties_of(settings: Settings) -> frozenset[str]:
     duties = {RUNS, *(store_duty(store.name) for store in settings.dicom.store)}
     if settings.images_come:
         duties.add(FOLDER)
+    if settings.audit.syslog.enabled:
+        duties.add(AUDIT)
     if settings.host.delivers:
         duties |= {destination_duty(each.name) for each in settings.hl7.destination}
         duties |= {destination_duty(each.name) for each in settings.dicom.archive}

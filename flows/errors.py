@@ -14,6 +14,7 @@
     ├── CaseStopped          the work on a case ends here, without a fault: held, reopened, or another worker has it
     ├── PersonUnknown        nobody, or nobody who can be, is named as the one who acts
     ├── ReviewRefused        what a person asks for cannot be done; the text says why and what can
+    ├── BackupRefused        a backup cannot be made, or cannot be restored there; nothing was changed
     └── UnexpectedFault      a foreign exception, told by type and place
 
 Each message says what is wrong, where, and what to do; none holds a name, an identifier or a path below the incoming
@@ -99,3 +100,7 @@ class PersonUnknown(FlowsError):
 
 class ReviewRefused(FlowsError):
     """What a person asks for cannot be done."""
+
+
+class BackupRefused(FlowsError):
+    """A backup cannot be made, or cannot be restored there."""

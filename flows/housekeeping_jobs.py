@@ -12,6 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from flows.retention import apply_policy
 from flows.services import Services
 
 DAY = 86_400.0
@@ -70,10 +71,17 @@ def trim_output(at_hand: Services) -> Removed:
     return _remove(_older(logs.glob("*.log.old"), at_hand.settings.housekeeping.output_days * DAY))
 
 
+def remove_by_policy(at_hand: Services) -> Removed:
+    """Originals, cells and reports for people of closed cases, as `[retention]` says; by default nothing."""
+    gone = apply_policy(at_hand.settings, at_hand.database, at_hand.places, stop=at_hand.stopping.is_set)
+    return Removed(sum(each.items for each in gone), sum(each.size for each in gone))
+
+
 JOBS: tuple[Job, ...] = (
     Job("rendered pictures", remove_pictures),
     Job("partial files", remove_partial_files),
     Job("output of child processes", trim_output),
+    Job("originals, cells and reports", remove_by_policy),
 )
 
 

@@ -1,10 +1,8 @@
 """The service of one machine: starts every part in its order, keeps it alive, ends it cleanly.
 
-    lock on the data folder -> database brought up to date -> our tables put in order -> Prefect server, model, HTTP
-    -> worker (intake and cases) -> courier (delivery)
+    lock on the data folder -> database, our tables put in order -> Prefect, model, HTTP -> worker (cases) -> courier
 
-Nothing is accepted or sent before our tables are in order. Prefect server, model and DICOM receiver are processes of
-their own and end with this one, however it ends; everything else is threads here.
+Nothing is accepted or sent before our tables are in order. Prefect, model and receiver are processes that end with this.
 """
 
 from __future__ import annotations
@@ -18,12 +16,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from flows.archive_wiring import Archives
+from flows.audit_keeper import AuditKeeper
 from flows.connections import listener_connections
 from flows.courier import Courier
 from flows.deliver import Sender
 from flows.dicom_stores import Stores
 from flows.disk import make_disk_guard
-from flows.duties import Duties, duties_of
+from flows.duties import AUDIT, Duties, duties_of
 from flows.errors import PrefectUnavailable, ServiceError
 from flows.http_server import HttpServer, make_app
 from flows.metrics import Machine, Metrics
@@ -117,6 +116,7 @@ class Service:
             settings, self.database, self.places.store, self._nudge, self._duties.holds, self._disk.check
         )
         self._receiver = ReceiverProcess(settings, self.places)
+        self._keeper = AuditKeeper(settings, self.database, self._duties.may(AUDIT))
 
     # ------------------------------------------------------------------------------------------------------------ start
     def start(self, step: Step = lambda _: None, stop: threading.Event | None = None) -> None:
@@ -144,8 +144,7 @@ class Service:
         self.places.make()
         self._lock.acquire()
         check_ports(self.settings)
-        name = self.places.worker_name()
-        self._owner = f"{name}/"
+        self._owner = f"{(name := self.places.worker_name())}/"
         if ReleasePolicy(self.settings.site.release_policy) is ReleasePolicy.FINAL:
             log.warning(FINAL_WITHOUT_PERSON)
         step("database")
@@ -154,6 +153,7 @@ class Service:
         self._duties.start(name, self.places.store_id())
         self._orders.start()
         self._archives.start()
+        self._keeper.start()
         self._senders = make_senders(self.settings, self.database, f"{name}/sender", self._profiles, self._duties)
         for output in self.places.logs.glob("*.log"):
             if output.stat().st_size > KEPT_OUTPUT:
@@ -345,5 +345,6 @@ class Service:
             self._http.stop()
         if self._prefect is not None:
             self._prefect.stop()
+        self._keeper.stop()
         self.database.close()
         self._lock.release()

@@ -9,9 +9,12 @@ from zoneinfo import ZoneInfo
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
+from flows.audit_settings import AuditSettings
+from flows.database_settings import DatabaseSettings
 from flows.dicom_settings import DicomSettings
 from flows.operations_settings import AlertSettings, HousekeepingSettings, LogSettings
 from flows.quality_settings import QualitySettings
+from flows.retention_settings import RetentionSettings
 from flows.secret_files import with_files
 from flows.setting_types import Host, HttpUrl, Name, Network, Port, Seconds, Section, TlsListenerSection, TlsSection
 from flows.watch_settings import DiskSettings, WatchSettings
@@ -102,12 +105,6 @@ class HostSettings(Section):
     def delivers(self) -> bool:
         """Whether it sends what waits for receivers."""
         return "delivery" in self.roles
-
-
-class DatabaseSettings(Section):
-    """Our database."""
-
-    url: str = f"sqlite:///{DATA}/sphero.db"
 
 
 class PrefectSettings(Section):
@@ -245,6 +242,8 @@ class Settings(BaseSettings):
     log: LogSettings = LogSettings()
     alerts: AlertSettings = AlertSettings()
     housekeeping: HousekeepingSettings = HousekeepingSettings()
+    audit: AuditSettings = AuditSettings()
+    retention: RetentionSettings = RetentionSettings()
 
     @classmethod
     def settings_customise_sources(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 from prefect import flow, get_run_logger
@@ -10,6 +11,7 @@ from prefect.artifacts import acreate_table_artifact
 from prefect.client.schemas import State
 from prefect.states import Completed, Failed
 
+from db.anchors import AnchorFile
 from db.views import AuditVerdict
 from flows.run_support import interruptible, shown_safely
 from flows.services import services
@@ -19,7 +21,7 @@ MOST_TOLD = 3  # problems in the run's message; the others stand in its table
 
 @flow(name="verify-audit", flow_run_name="verify audit log", persist_result=False)
 async def verify_audit() -> State[Any]:
-    """Read the audit log from its first event to its last, and say whether its chain is whole."""
+    """Read the audit log from its first event to its last, and say whether its chain is whole and ends where it should."""
     async with interruptible(), shown_safely():
         verdict = await asyncio.to_thread(_verdict)
         for problem in verdict.problems:
@@ -41,5 +43,6 @@ async def verify_audit() -> State[Any]:
 
 
 def _verdict() -> AuditVerdict:
+    kept = AnchorFile(Path(services().settings.audit.anchor_folder)).read()
     with services().database.reading() as work:
-        return work.audit.verify()
+        return work.audit.verify(kept.heads)

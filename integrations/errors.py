@@ -23,6 +23,7 @@
     │   ├── ObjectRefused        a result cannot be told as a DICOM object; the attribute is named
     │   ├── ReportNotTaken       a requester of storage commitment did not take our answer; try again later
     │   └── SandboxFailed        the process that reads instances does not work; nothing is known about the file
+    ├── AuditNotTaken          the audit repository did not take audit messages for certain; they are sent again
     └── Hl7Error               something about HL7 version 2
         ├── ProfileError         a destination's profile says something that is not allowed
         ├── TextRefused          a text holds what no HL7 field can carry; the field is named
@@ -151,6 +152,10 @@ class ObjectDamaged(DicomError):
 
 class ObjectRefused(DicomError):
     """A result cannot be told as a DICOM object: a text that does not fit, a code that is none. Never quotes content."""
+
+
+class AuditNotTaken(IntegrationError):
+    """The audit repository did not take audit messages for certain."""
 
 
 class Hl7Error(IntegrationError):

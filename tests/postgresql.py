@@ -138,6 +138,28 @@ class PostgresqlServer:
     def _conninfo(self, database: str) -> str:
         return f"host=127.0.0.1 port={self.port} user={USER} password={self._password} dbname={database}"
 
+    def switch_tls(self, certificate: Path | None, key: Path | None = None) -> None:
+        """Speak TLS with a certificate (None: no more) on connections that come from now on."""
+        settings = {"ssl": "off"}
+        if certificate is not None and key is not None:
+            settings = {"ssl_cert_file": "server.pem", "ssl_key_file": "server.key", "ssl": "on"}
+            for source, name in ((certificate, "server.pem"), (key, "server.key")):
+                target = self._data / name
+                target.write_bytes(source.read_bytes())
+                target.chmod(0o600)
+                if self._account is not None:
+                    entry = pwd.getpwnam(self._account)
+                    os.chown(target, entry.pw_uid, entry.pw_gid)
+        for name, value in settings.items():
+            statement = sql.SQL("ALTER SYSTEM SET {} = {}").format(sql.Identifier(name), sql.Literal(value))
+            self._execute(statement)
+        self._execute(sql.SQL("SELECT pg_reload_conf()").format())
+        wait_for(lambda: self._speaks_tls() == (settings["ssl"] == "on"), START_SECONDS, what="the server's TLS")
+
+    def _speaks_tls(self) -> bool:
+        with psycopg.connect(self._conninfo("postgres"), connect_timeout=5) as connection:
+            return connection.execute("SHOW ssl").fetchone() == ("on",)
+
     def kill(self) -> None:
         """Kill the server without warning, as a crash would; `start` brings it back with its data."""
         if self._process is not None:

@@ -14,14 +14,17 @@ from flows.cli import (
     case,
     case_acts,
     case_export,
+    case_release,
     config,
     crossval,
     dataset,
     dataset_import,
+    db,
     demo,
     dicom,
     doctor,
     evaluate,
+    housekeeping,
     init,
     lis_simulator,
     message,
@@ -52,6 +55,7 @@ app.command("init")(init.init)
 app.command("doctor")(doctor.doctor)
 app.add_typer(config.app, name="config")
 app.command("sbom")(sbom.sbom)
+app.command("housekeeping")(housekeeping.housekeeping)
 app.command("analyze")(analyze.analyze)
 app.command("evaluate")(evaluate.evaluate)
 model.app.command("train")(train.train)
@@ -68,10 +72,12 @@ dataset.app.add_typer(review.app, name="review")
 app.add_typer(dataset.app, name="dataset")
 case_acts.add_to(case.app)
 case.app.command("export")(case_export.export_case)
+case.app.command("release")(case_release.release_cases)
 app.add_typer(case.app, name="case")
 app.add_typer(message.app, name="message")
 app.add_typer(order.app, name="order")
 app.add_typer(audit.app, name="audit")
+app.add_typer(db.app, name="db")
 app.add_typer(dicom.app, name="dicom")
 app.command("lis-simulator", epilog=lis_simulator.FAULTS)(lis_simulator.lis_simulator)
 

@@ -35,7 +35,11 @@ roles = ["intake", "cases", "delivery"]   # what this machine does where there a
 lease_seconds = 30.0                 # after so long without a sign of life others take over what it did
 
 [database]
-url = "sqlite:///<data>/sphero.db"   # or postgresql+psycopg://user@host/name
+url = "sqlite:///<data>/sphero.db"   # or postgresql+psycopg://sphero_service@host/name?sslmode=verify-full&sslrootcert=/etc/sphero/ca.pem
+owner_url = ""                       # of the role that owns the tables; only `sphero db` uses it, mostly from the environment
+owner_role = "sphero_owner"          # on PostgreSQL; see sphero db roles
+service_role = "sphero_service"
+reader_role = "sphero_reader"
 
 [prefect]
 api_url = ""                         # empty: an own server on 127.0.0.1; else such as "http://prefect.example:4200/api"
@@ -158,6 +162,23 @@ patience_seconds = 600.0             # without an answer for so long, an archive
 tls = false                          # true: with cert_file and key_file, as in [dicom.receiver]
 
 # [dicom.codes]                      # codes of the site in place of ours in objects: value, scheme, meaning
+
+[retention]                          # days since the last change of a closed case; 0 keeps for ever
+image_days = 0                       # originals; their hashes, results, messages and the audit are always kept
+cell_days = 0                        # single cells; no new version of the case can be made afterwards
+report_days = 0                      # reports for people (HTML, PDF)
+
+[audit]
+anchor_folder = "<data>/anchors"     # the end of the audit chain is kept there; better on another machine's disk
+anchor_seconds = 900.0               # so often, and at start and stop
+
+# [audit.syslog]                       # the hospital's audit repository: DICOM audit messages over syslog with TLS
+# enabled = true
+# host = "audit.example"
+# port = 6514
+# ca_file = "tls/authority.pem"        # who signs its certificate; cert_file and key_file where it asks for ours
+# source_id = ""                       # as which it knows us; "spheroflow@" and the machine's name by default
+# forward_seconds = 5.0
 
 [model]
 bundle = "<shipped>"                 # or a folder made by `sphero model export`

@@ -10,6 +10,7 @@ import pytest
 
 from db.session import Database
 from tests.database_examples import ManualClock
+from tests.database_roles import with_roles
 from tests.support import free_port
 
 if TYPE_CHECKING:
@@ -33,9 +34,13 @@ def clock() -> ManualClock:
 
 @pytest.fixture
 def database(database_url: str, clock: ManualClock) -> Iterator[Database]:
-    """Give a database with its tables, on a manual clock."""
-    with Database(database_url, clock) as database:
-        database.upgrade()
+    """Give a database with its tables, on a manual clock; on PostgreSQL as the role with least rights that the service has."""
+    if database_url.startswith("sqlite"):
+        with Database(database_url, clock) as database:
+            database.upgrade()
+            yield database
+        return
+    with Database(with_roles(database_url).service, clock) as database:
         yield database
 
 

@@ -13,7 +13,10 @@ from typing import Any
 
 import pytest
 
+from db.anchors import AnchorFile
+from db.context import utc_now
 from db.session import Database
+from db.views import AuditHead
 from integrations.hl7.simulator import LisSimulator
 from tests.hl7_examples import message
 from tests.support import free_port
@@ -143,6 +146,21 @@ def test_an_altered_audit_is_found(sphero: Sphero, site: Database, tmp_path: Pat
     broken = sphero("audit", "verify")
     assert broken.returncode == 1
     assert "event 1: its content is not what was written" in broken.stdout
+    assert "keep database, anchors and logs as they are" in broken.stderr
+
+
+def test_an_audit_whose_end_was_cut_is_found_by_a_copy_of_the_anchors(
+    sphero: Sphero, site: Database, tmp_path: Path
+) -> None:
+    kept = AnchorFile(tmp_path / "elsewhere")
+    with site.reading() as work:
+        kept.keep(work.audit.head(), utc_now())
+    assert asked(sphero, "audit", "verify", "--anchors", str(kept.path), "--json")["anchors"] == 1
+    assert "its end may be cut" in sphero("audit", "verify").stdout
+    kept.keep(AuditHead(99, "f" * 64), utc_now())
+    broken = sphero("audit", "verify", "--anchors", str(kept.path))
+    assert broken.returncode == 1
+    assert "event 99: was kept outside, but is not there" in broken.stdout
 
 
 def test_doctor_finds_a_lis_that_is_away_and_one_that_is_there(sphero: Sphero, site: Database) -> None:
