@@ -425,7 +425,12 @@ def case_files(seed: int, fields: int) -> dict[str, bytes]:
 
 def picture_that_waits(seed: int) -> bytes:
     """A picture that the fake detector is not done with while the service's gate is shut; differs for every seed."""
-    pixels = np.full((96, 128, 3), WAITS[::-1], np.uint8)
+    return picture_of(WAITS, seed)
+
+
+def picture_of(colour: tuple[int, int, int], seed: int) -> bytes:
+    """A picture all of one colour (`tests.fakes` tells what some do to the fake detector) that differs for every seed."""
+    pixels = np.full((96, 128, 3), colour[::-1], np.uint8)
     pixels[0, :4] = np.random.default_rng(seed).integers(0, 255, (4, 3))
     done, encoded = cv2.imencode(".png", pixels)
     assert done

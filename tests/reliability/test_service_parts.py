@@ -12,9 +12,12 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from db.states import CaseState
+from db.states import CaseState, FieldState, InstanceState
+from tests.dicom_objects import Specimen
 from tests.dicom_peers import run_dcmtk
 from tests.dicom_receiving import write_small
+from tests.fakes import CRASHES
+from tests.order_examples import Lis
 from tests.running import (
     PATIENCE_SECONDS,
     STOP_SECONDS,
@@ -23,14 +26,19 @@ from tests.running import (
     ThirdPartyLis,
     audit_is_intact,
     case_files,
+    contents_below,
     manifest,
+    picture,
+    picture_of,
     picture_that_waits,
+    send_loosely,
 )
 from tests.support import free_port, wait_for
 
 pytestmark = pytest.mark.timeout(600)  # the service begins in 10 s, or in a minute on a busy machine
 
 FIELDS = 4
+TOKENS = (b"kanari", b"1911-11-11", b"19111111")
 
 
 @pytest.fixture(scope="module")
@@ -45,10 +53,18 @@ def receiver_port() -> int:
 
 
 @pytest.fixture(scope="module")
+def orders_port() -> int:
+    return free_port()
+
+
+@pytest.fixture(scope="module")
 def service(
-    tmp_path_factory: pytest.TempPathFactory, lis: ThirdPartyLis, receiver_port: int
+    tmp_path_factory: pytest.TempPathFactory, lis: ThirdPartyLis, receiver_port: int, orders_port: int
 ) -> Iterator[RunningService]:
-    more = {"SPHERO_DICOM__RECEIVER": json.dumps({"enabled": True, "port": receiver_port})}
+    more = {
+        "SPHERO_DICOM__RECEIVER": json.dumps({"enabled": True, "port": receiver_port}),
+        "SPHERO_HL7__LISTENER": json.dumps({"enabled": True, "port": orders_port}),
+    }
     with RunningService(tmp_path_factory.mktemp("service"), lis.port, more=more) as running:
         running.start()
         yield running
@@ -172,6 +188,72 @@ def test_a_running_service_is_measured_and_its_parts_say_what_is_wrong(service: 
     assert reply.status_code == 503
     assert "cannot be listed (No such file or directory)" in reply.json()["parts"]["folder"]
     assert httpx.get(f"http://127.0.0.1:{service.http_port}/healthz", trust_env=False).json() == {"status": "ok"}
+
+
+def test_what_goes_wrong_tells_no_personal_data(
+    service: RunningService, receiver_port: int, orders_port: int, tmp_path: Path
+) -> None:
+    """Every kind of failure at once, each with names that are nowhere else; then all that is kept for others to see is searched."""
+    before = service.delivered()
+    person = {
+        "id": "KanariId",
+        "issuer": "HOSP",
+        "family": "KanariFamily",
+        "given": "KanariGiven",
+        "birth_date": "1911-11-11",
+    }
+    told = {"patient": person, "placer_order": "KanariPlacer", "filler_order": "KanariFiller"}
+    good = picture(700, suffix=".jpg", size=(300, 400))
+    wrong = {
+        "KanariFile-0.jpg": good,
+        "KanariFile-1.jpg": good[: len(good) // 2],
+        "KanariFile-2.txt": b"KanariContent",
+        "KanariFile-3.tif": b"II*\0KanariContent",
+        "KanariFile-4.png": picture_of(CRASHES, 7),
+    }
+    service.drop("KanariAccession", wrong, {**told, "expected_fields": len(wrong)})
+    service.drop("KanariBroken", {"KanariFile.png": picture(701), "case.json": b'{"patient": {"id": "KanariManifest"'})
+    service.drop("KanariDamaged", {"KanariFile.dcm": b"\0" * 128 + b"DICMKanariContent"}, told)
+    lis = Lis(pid="PID|1||KanariId^^^HOSP^MR||KanariFamily^KanariGiven||19111111|F")
+    orders = (
+        lis.orm("KanariOrdered"),
+        lis.orm("KanariOther").replace(b"|NW|", b"|KanariControl|"),
+        lis.update("PID|KanariPid"),
+    )
+    send_loosely(orders_port, tmp_path / "orders.hl7", *orders)
+    specimen = Specimen(accession="KanariDicom", patient_id="KanariPatient", family_name="KanariName^Given")
+    for grey in (10, 20):  # the second under the same UID: a conflict
+        file = write_small(tmp_path, 77, grey=grey, specimen=specimen)
+        run_dcmtk("storescu", "-aec", "SPHERO", "127.0.0.1", receiver_port, file, check=False)
+    service.wait_delivered(before + 1)
+    case_id = service.id_of("KanariAccession")
+    (crashed,) = service.read(lambda work: work.fields.of_case(case_id, FieldState.QUARANTINED))
+    assert "failed twice" in crashed.reason
+    wait_for(lambda: service.read(lambda work: work.instances.list(InstanceState.CONFLICT)), PATIENCE_SECONDS)
+    wait_for(lambda: service.read(lambda work: work.inbound.list()), PATIENCE_SECONDS)
+    Prefect(service.prefect_port).ended_run_of(case_id)
+
+    def says(path: str) -> bytes:
+        return httpx.get(
+            f"http://127.0.0.1:{service.http_port}{path}", trust_env=False, timeout=PATIENCE_SECONDS
+        ).content
+
+    seen = contents_below([service.data / place for place in ("prefect", "logs", "pictures")])
+    seen |= {Path(path): says(path) for path in ("/metrics", "/readyz")}
+    seen[service.output] = service.output.read_bytes()
+    for quarantined in (service.data / "quarantine").rglob("reason.txt"):
+        seen[quarantined] = quarantined.read_bytes()
+    audit = service.read(lambda work: work.audit.list(limit=100_000))
+    seen[Path("audit")] = "\n".join(event.detail for event in audit).encode()
+    searched = {path: content.lower() for path, content in seen.items()}
+    assert any(path.name == "prefect.db" for path in searched)
+    assert [path for path, content in searched.items() if any(token in content for token in TOKENS)] == []
+    named = [
+        path
+        for path in service.data.rglob("*")
+        if "kanari" in path.name.lower() and service.incoming not in path.parents
+    ]
+    assert named == []
 
 
 def test_stopped_in_the_middle_it_is_quick_and_the_next_start_goes_on(service: RunningService) -> None:
