@@ -95,16 +95,18 @@ async def watch_folder(minutes: float = 10.0) -> State[Any]:
     end = time.monotonic() + 60 * minutes
     async with interruptible(), shown_safely():
         while time.monotonic() < end and not services().stopping.is_set() and services().duties.holds(FOLDER):
+            now = full = services().disk.problem  # it has its line in our log already, and is cheap to ask again
             try:
-                await _look_once(came, completed)
-                now = None
+                if full is None:
+                    await _look_once(came, completed)
             except (FolderError, DatabaseError) as error:
                 now = tell(error)
             if now != problem and now is not None:
-                log.warning("the folder is not watched now: %s", now)
+                if full is None:
+                    log.warning("the folder is not watched now: %s", now)
                 get_run_logger().error("%s", now)
             problem = now
-            pause = services().scan_seconds if problem is None else max(services().scan_seconds, TROUBLE_SECONDS)
+            pause = services().scan_seconds if now == full else max(services().scan_seconds, TROUBLE_SECONDS)
             await _wait(min(end, time.monotonic() + pause))
         if came:
             await acreate_table_artifact(table=[taken_row(taken) for taken in came], description="What came in")
@@ -116,7 +118,6 @@ async def watch_folder(minutes: float = 10.0) -> State[Any]:
 
 async def _look_once(came: list[Taken], completed: list[str]) -> None:
     at_hand = services()
-    at_hand.disk.check()
     # First what needs no share: instances become fields also while the folder is away.
     instances = await asyncio.to_thread(at_hand.assembly.waiting)
     if instances and not at_hand.stopping.is_set():

@@ -33,6 +33,7 @@ from tests.running import (
     picture_that_waits,
     send_loosely,
 )
+from tests.small_disks import KIB, small_disk
 from tests.support import free_port, wait_for
 
 pytestmark = pytest.mark.timeout(600)  # the service begins in 10 s, or in a minute on a busy machine
@@ -63,6 +64,7 @@ def service(
 ) -> Iterator[RunningService]:
     more = {
         "SPHERO_DICOM__RECEIVER": json.dumps({"enabled": True, "port": receiver_port}),
+        "SPHERO_DISK": json.dumps({"stop_below_mib": 1}),
         "SPHERO_HL7__LISTENER": json.dumps({"enabled": True, "port": orders_port}),
     }
     with RunningService(tmp_path_factory.mktemp("service"), lis.port, more=more) as running:
@@ -188,6 +190,28 @@ def test_a_running_service_is_measured_and_its_parts_say_what_is_wrong(service: 
     assert reply.status_code == 503
     assert "cannot be listed (No such file or directory)" in reply.json()["parts"]["folder"]
     assert httpx.get(f"http://127.0.0.1:{service.http_port}/healthz", trust_env=False).json() == {"status": "ok"}
+
+
+def test_without_room_nothing_is_taken_in_and_it_goes_on_by_itself(
+    service: RunningService, receiver_port: int, tmp_path: Path
+) -> None:
+    before = service.delivered()
+    folder = service.data / "quarantine"
+    with small_disk(folder, 512 * KIB):
+        wait_for(lambda: measures(service)["sphero_intake_stopped", ()] == 1, PATIENCE_SECONDS, what="the stop")
+        dropped = service.drop("NOROOM", case_files(12, 1), manifest("P12", 1))
+        sent = run_dcmtk(
+            "storescu", "-v", "-aec", "SPHERO", "127.0.0.1", receiver_port, write_small(tmp_path, 12), check=False
+        )
+        assert "OutOfResources" in sent.stdout + sent.stderr
+        reply = httpx.get(f"http://127.0.0.1:{service.http_port}/readyz", trust_env=False, timeout=PATIENCE_SECONDS)
+        assert (reply.status_code, "free for: quarantine" in reply.json()["parts"]["disk"]) == (503, True)
+        assert len(list(dropped.iterdir())) == 2
+        assert service.case_of("NOROOM") is None
+    service.wait_delivered(before + 1)
+    told = [line for line in service.said.splitlines() if "nothing is taken in" in line]
+    assert len(told) == 1, told
+    assert "intake goes on" in service.said
 
 
 def test_what_goes_wrong_tells_no_personal_data(
