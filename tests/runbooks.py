@@ -135,8 +135,8 @@ FAULTS = (
     Fault("little room", ("disk",), "[disk]", "disk-full.md", environment={"SPHERO_DISK__WARN_BELOW_MIB": "9000000"}),
     Fault("no model", ("model",), "[model] bundle", "model-dies.md", environment={"SPHERO_MODEL__BUNDLE": "nowhere"}),
     Fault("no Prefect", ("prefect",), "[prefect] api_url", "prefect-down.md", environment={"SPHERO_PREFECT__API_URL": NOWHERE}),
-    Fault("no database", ("database",), "[database] url", "upgrade.md", environment={"SPHERO_DATABASE__URL": DATABASE}),
-    Fault("a setting is misspelt", ("settings",), "sphero.toml", "install.md", environment={"SPHERO_DISK__STOP": "1"}),
+    Fault("no database", ("database",), "[database] url", "database-down.md", environment={"SPHERO_DATABASE__URL": DATABASE}),
+    Fault("a setting is misspelt", ("settings",), "sphero.toml", "service-down.md", environment={"SPHERO_DISK__STOP": "1"}),
     Fault("the LIS is away", ("lis lis",), "messages wait", "lis-down.md", lambda lab: _closed(lab.lis)),
 )  # fmt: skip
 """The last cannot be mended."""
