@@ -20,6 +20,7 @@ SUFFIX = "_file"
 HIDDEN = "***"
 _PASSWORD_IN_URL = re.compile(r"(?<=://)([^/@\s]*?):([^@\s]*)@")
 _SECRET_IN_QUERY = re.compile(r"(?i)([?&](?:password|token|secret|key|sig)=)[^&\s]*")
+_AFTER_HOST = re.compile(r"^(\w+://)(?:[^/@]*@)?([^/?#]*).*$", re.DOTALL)
 _LARGEST = 64 * 1024
 
 
@@ -64,8 +65,10 @@ def _read(variable: str, file: Path) -> str:
     raise SettingsError(f"{variable}: its file is larger than {_LARGEST} bytes")
 
 
-def hidden(text: str) -> str:
-    """The text with passwords in URLs hidden."""
+def hidden(text: str, key: str = "") -> str:
+    """The text with passwords in URLs hidden; of a webhook, whose whole address is a secret, only the host is left."""
+    if key == "webhook_url" and text:
+        return _AFTER_HOST.sub(rf"\1\2/{HIDDEN}", text)
     return _SECRET_IN_QUERY.sub(rf"\1{HIDDEN}", _PASSWORD_IN_URL.sub(rf"\1:{HIDDEN}@", text))
 
 
@@ -77,7 +80,7 @@ def shown(settings: BaseModel) -> dict[str, Any]:
 
 def _hidden(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _hidden(each) for key, each in value.items()}
+        return {key: hidden(each, key) if isinstance(each, str) else _hidden(each) for key, each in value.items()}
     if isinstance(value, list):
         return [_hidden(each) for each in value]
     return hidden(value) if isinstance(value, str) else value

@@ -59,7 +59,9 @@ def secret_files(section: BaseModel) -> Iterator[Path]:
         for each in value if isinstance(value, tuple) else (value,):
             if isinstance(each, BaseModel):
                 yield from secret_files(each)
-            elif isinstance(each, Path) and name.endswith(("key_file", "password_file", "token_file", "auth_file")):
+            elif isinstance(each, Path) and name.endswith(
+                ("key_file", "password_file", "token_file", "auth_file", "url_file")
+            ):
                 yield each
 
 

@@ -42,7 +42,7 @@ class Section(BaseModel):
     def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
         """What `repr` shows: no passwords."""
         for name, value in super().__repr_args__():
-            yield name, hidden(value) if isinstance(value, str) else value
+            yield name, hidden(value, name or "") if isinstance(value, str) else value
 
 
 class TlsSection(Section):

@@ -36,6 +36,13 @@ def test_passwords_in_addresses_are_hidden(text: str, told: str) -> None:
     assert hidden(text) == told
 
 
+def test_of_a_webhook_only_the_host_is_shown(tmp_path: Path) -> None:
+    settings = check_settings({"alerts": {"webhook_url": f"https://hooks.example/services/{SECRET}"}}, tmp_path)
+    for text in (repr(settings), str(shown(settings))):
+        assert SECRET not in text
+        assert "https://hooks.example/***" in text
+
+
 def test_no_representation_of_settings_shows_a_password(tmp_path: Path) -> None:
     settings = check_settings({"database": {"url": URL}}, tmp_path)
     for text in (repr(settings), str(settings), repr(settings.database), f"{settings.database}", str(shown(settings))):
