@@ -118,7 +118,8 @@ def _profile(settings: Settings, destination: Destination) -> Check:
             build_message(sample, profile, destination.name)
     except Hl7Error as error:
         return Check(name, "fail", tell(error), "correct it; `sphero init` writes one with every key")
-    if profile.pictures.send is SendPictures.POINTER and not profile.pictures.url and settings.http.host in LOOPBACK:
+    told_otherwise = profile.pictures.url or settings.http.public_url
+    if profile.pictures.send is SendPictures.POINTER and not told_otherwise and settings.http.host in LOOPBACK:
         remedy = "set [pictures] url in the profile, or [http] host"
         return Check(name, "note", f"{profile.name}: pictures point to {settings.http_url}, this machine only", remedy)
     return Check(name, "ok", f"{profile.name}: {profile.message}, HL7 {profile.version}, {profile.charset.value}")

@@ -193,6 +193,7 @@ class HttpSettings(TlsListenerSection):
 
     host: Host = "127.0.0.1"
     port: Port = 8080
+    public_url: HttpUrl = ""
 
 
 class Person(Section):
@@ -301,7 +302,9 @@ class Settings(BaseSettings):
 
     @property
     def http_url(self) -> str:
-        """Where our own HTTP port answers, as people reach it on this machine."""
+        """Where our own HTTP port answers, as people reach it: behind a proxy, or on this machine."""
+        if self.http.public_url:
+            return self.http.public_url.rstrip("/")
         host = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(self.http.host, self.http.host)  # noqa: S104  # compared, not bound
         return f"{'https' if self.http.tls else 'http'}://{host}:{self.http.port}"
 

@@ -200,6 +200,7 @@ max_ink_share = 0.01                 # black or ink: pen marks, pointers
 [http]
 host = "127.0.0.1"                   # health, measures for monitoring, and pictures for Prefect's pages
 port = 8080
+public_url = ""                      # how people reach it behind a proxy, such as "https://sphero.example.org"; pictures are shown by it
 tls = false                          # true: with cert_file and key_file; ca_file: who asks needs a certificate
 
 [disk]

@@ -67,3 +67,12 @@ def test_with_an_authority_only_those_it_signed_may_ask(tmp_path: Path) -> None:
 def test_tls_needs_a_certificate(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"\[http\] cert_file: must be given"):
         check_settings({"http": {"tls": True}}, tmp_path)
+
+
+def test_behind_a_proxy_pictures_are_shown_by_its_address(tmp_path: Path) -> None:
+    assert (
+        check_settings({"http": {"public_url": "https://sphero.example.org/"}}, tmp_path).http_url
+        == "https://sphero.example.org"
+    )
+    with pytest.raises(SettingsError, match=r"\[http\] public_url"):
+        check_settings({"http": {"public_url": "sphero.example.org"}}, tmp_path)
