@@ -17,6 +17,8 @@ from db.errors import DatabaseError, NotFound
 from flows.errors import FieldFatal, FieldRefused, FieldUnreadable, ModelUnavailable, PortTaken
 from flows.log import tell
 from flows.pictures import Pictures
+from flows.settings import HttpSettings
+from flows.wiring import make_tls_files
 from integrations.errors import StoreError
 
 log = logging.getLogger(__name__)
@@ -130,3 +132,15 @@ class HttpServer:
 
     def _serve(self) -> None:
         self._server.run(sockets=[self._socket] if self._socket else None)
+
+
+def make_http_server(app: FastAPI, settings: HttpSettings) -> HttpServer:
+    """Our HTTP port, not started.
+
+    Raises
+    ------
+    TlsError
+        If a certificate file cannot be used.
+    """
+    tls = make_tls_files(settings).server_context() if settings.tls else None
+    return HttpServer(app, settings.host, settings.port, tls)

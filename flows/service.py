@@ -24,7 +24,7 @@ from flows.dicom_stores import Stores
 from flows.disk import make_disk_guard
 from flows.duties import AUDIT, Duties, duties_of
 from flows.errors import PrefectUnavailable, ServiceError
-from flows.http_server import HttpServer, make_app
+from flows.http_server import HttpServer, make_app, make_http_server
 from flows.metrics import Machine, Metrics
 from flows.model_process import ModelProcess
 from flows.order_listener import OrderListener
@@ -44,7 +44,6 @@ from flows.wiring import (
     EngineChoice,
     chosen_engine,
     make_database,
-    make_http_server,
     make_model,
     make_profiles,
     make_senders,

@@ -10,8 +10,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
-from fastapi import FastAPI
-
 from db.context import utc_now
 from db.session import Database
 from flows.analyse import CaseWork
@@ -25,7 +23,6 @@ from flows.dicom_stores import StoreLoop
 from flows.disk import DiskGuard
 from flows.duties import Duties, destination_duty
 from flows.grading import CaseGrader
-from flows.http_server import HttpServer
 from flows.intake import Intake
 from flows.message_pictures import MessagePictures
 from flows.model_engine import engine_argument
@@ -36,7 +33,7 @@ from flows.places import Places
 from flows.release import Release, ReleasePolicy
 from flows.services import Services
 from flows.setting_types import TlsSection
-from flows.settings import Destination, HttpSettings, ListenerSettings, Settings
+from flows.settings import Destination, ListenerSettings, Settings
 from flows.transports import BatchTransport, MllpTransport, Transport
 from integrations.dicom.frames import FrameStore
 from integrations.dicom.part10 import InstanceStore
@@ -150,18 +147,6 @@ def make_client(destination: Destination, policy: AckPolicy | None = None) -> Ml
     files = make_tls_files(destination)
     files.client_context()  # here already: a wrong file is to stop the start, not each delivery
     return MllpClient(endpoint, tls=ClientTls(files, destination.server_name or destination.host))
-
-
-def make_http_server(app: FastAPI, settings: HttpSettings) -> HttpServer:
-    """Our HTTP port, not started.
-
-    Raises
-    ------
-    TlsError
-        If a certificate file cannot be used.
-    """
-    tls = make_tls_files(settings).server_context() if settings.tls else None
-    return HttpServer(app, settings.host, settings.port, tls)
 
 
 def make_listener(settings: ListenerSettings, handler: Handler) -> MllpListener:
