@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
-from scipy import stats
+from scipy import special  # not scipy.stats: every command that reads the settings would take a second longer
 
 CONFIDENCE = 0.95
 
@@ -113,7 +113,7 @@ def field_effect(hits: Sequence[int], cells: Sequence[int]) -> FieldEffect:
     kurtosis = fields * float((squares**2).sum()) / spread**2 if spread > 0 else 0.0
     degrees = 2 / (2 / (fields - 1) + max(0.0, kurtosis - _TAIL) / fields)
     upper = (1 + CONFIDENCE) / 2
-    student = float(stats.t.ppf(upper, max(degrees, FEWEST_DEGREES))) / NormalDist().inv_cdf(upper)
+    student = float(special.stdtrit(max(degrees, FEWEST_DEGREES), upper)) / NormalDist().inv_cdf(upper)
     return FieldEffect(max(1.0, design), total / max(1.0, design * student**2))
 
 
