@@ -128,7 +128,7 @@ def device_context(software: Software) -> ObserverContext:
 
 
 def finish(dataset: Dataset, kind: ObjectKind, origin: Origin) -> DicomObject:
-    """Give an object its times and its bytes: nothing in it depends on when or where it is built.
+    """Give an object its patient's name as images have it, its times and its bytes: nothing in it depends on when or where it is built.
 
     Raises
     ------
@@ -136,6 +136,7 @@ def finish(dataset: Dataset, kind: ObjectKind, origin: Origin) -> DicomObject:
         The object cannot be written.
     """
     made = origin.made
+    dataset.PatientName = str(dataset.PatientName).rstrip("^")
     for each in _all(dataset):
         for keyword in ("InstanceCreationDate", "ContentDate", "SeriesDate"):
             if keyword in each:
@@ -207,7 +208,8 @@ def _name(attribute: str, family: str, given: str) -> PersonName:
         raise ObjectRefused(f"{attribute}: holds ^ or =, which separate the parts of a name")
     if len(family) + len(given) + 1 > _LONG:
         raise ObjectRefused(f"{attribute}: longer than {_LONG} characters")
-    return PersonName(f"{family}^{given}" if given else family)
+    # The mark behind a family name alone says that it is meant so: highdicom warns of others, and quotes them.
+    return PersonName(f"{family}^{given}" if family or given else "")
 
 
 def _da(day: date | None) -> str:

@@ -17,6 +17,7 @@ from db.session import Database
 from db.states import MessageState
 from flows.archive import ArchivePlan, Archiving, Prepared
 from flows.archive_transport import object_of
+from flows.cli.lineage import as_text, lineage_rows
 from flows.errors import ReviewRefused
 from flows.release import ReleasePolicy
 from integrations.dicom.evidence import DicomObject, ObjectKind, ObjectRef
@@ -296,3 +297,11 @@ def test_an_archive_gets_every_version_in_order(laboratory: ArchiveLaboratory) -
     assert {message.state for message in messages} == {MessageState.DELIVERED}
     assert [uid for uid, _ in received] == [message.part for message in messages]
     assert kinds(messages) == ["image", "ann", "sr", "ann", "sr", "ko"]
+    with laboratory.database.reading() as work:
+        told = as_text(lineage_rows(work, case.case_id))
+        (field,) = work.fields.of_case(case.case_id)
+    assert [(row["version"], row["status"], row["object"], row["source hash"], row["answer"]) for row in told] == [
+        *((1, "P", kind, field.sha256, "0x0000") for kind in ("image", "ann", "sr")),
+        *((2, "F", kind, field.sha256, "0x0000") for kind in ("ann", "sr")),
+        (3, "W", "ko", field.sha256, "0x0000"),
+    ]

@@ -20,9 +20,10 @@ from pydicom import Dataset, dcmread
 from integrations.dicom.ann import build_annotations
 from integrations.dicom.codes import CodeBook, Concept
 from integrations.dicom.document import add_patient, add_study
-from integrations.dicom.evidence import CaseEvidence, DicomObject, Grade, ObjectKind, Subject
+from integrations.dicom.evidence import CaseEvidence, DicomObject, Grade, ObjectKind, Person, Subject
 from integrations.dicom.jpeg import baseline_frame
 from integrations.dicom.outlines import outline_of
+from integrations.dicom.rejection import Rejection, build_rejection
 from integrations.dicom.seg import build_segmentation
 from integrations.dicom.sr import build_report
 from integrations.dicom.uids import derive_uid
@@ -246,6 +247,21 @@ def test_a_text_that_no_attribute_can_hold_is_refused_without_being_quoted(subje
     with pytest.raises(ObjectRefused, match=named) as refused:
         add_patient(Dataset(), subject)
     assert all(text not in str(refused.value) for text in (subject.patient_id, subject.family, subject.given) if text)
+
+
+def test_names_of_one_part_are_written_and_no_warning_quotes_them(recwarn: pytest.WarningsRecorder) -> None:
+    subject, person, image = replace(SUBJECT, given=""), Person("apruefer"), source(plain())
+    annotations = build_annotations(evidence(image), subject, ORIGIN, bundle=BUNDLE, software=SOFTWARE)
+    assert annotations is not None
+    case = CaseEvidence(COUNTS, BUNDLE, (image,), (annotations.ref,))
+    report = build_report(case, subject, ORIGIN, software=SOFTWARE, final=True, verifier=person)
+    rejected = [(ObjectKind.REPORT, report.ref), (ObjectKind.ANNOTATIONS, annotations.ref)]
+    note = build_rejection(
+        rejected, Rejection.QUALITY, "Why.", subject, ORIGIN, image, software=SOFTWARE, person=person
+    )
+    for made in (annotations, report, note, build_image(plain(), image, subject, ORIGIN, software=SOFTWARE)):
+        assert read(made).PatientName == "Müller"
+    assert not recwarn.list
 
 
 def test_a_baseline_jpeg_is_archived_as_it_is_and_everything_else_uncompressed() -> None:
