@@ -103,15 +103,7 @@ class DiskGuard:
 
 def watched_folders(settings: Settings, places: Places) -> dict[str, Path]:
     """Every folder that we write to, by the name under which people know it."""
-    folders = {
-        "images": places.store,
-        "quarantine": places.quarantine,
-        "pictures": places.pictures,
-        "reports": places.reports,
-        "logs": places.logs,
-    }
-    if settings.embedded_prefect:
-        folders["Prefect"] = places.prefect
+    folders = places.ours
     if (file := sqlite_file(settings.database.url)) is not None:
         folders["database"] = file.parent
     return folders

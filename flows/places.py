@@ -73,6 +73,19 @@ class Places:
         """What was taken from a share where nothing can be moved."""
         return self.shared / "taken.jsonl"
 
+    @property
+    def ours(self) -> dict[str, Path]:
+        """Every folder that only we write to, by the name under which people know it."""
+        return {
+            "images": self.store,
+            "DICOM objects": self.objects,
+            "quarantine": self.quarantine,
+            "pictures": self.pictures,
+            "reports": self.reports,
+            "Prefect": self.prefect,
+            "logs": self.logs,
+        }
+
     def make(self) -> None:
         """Make the folders, for the service's user only.
 
@@ -83,15 +96,7 @@ class Places:
         try:
             self.data.mkdir(mode=0o750, parents=True, exist_ok=True)
             self.shared.mkdir(mode=0o750, parents=True, exist_ok=True)
-            for folder in (
-                self.store,
-                self.objects,
-                self.quarantine,
-                self.pictures,
-                self.reports,
-                self.prefect,
-                self.logs,
-            ):
+            for folder in self.ours.values():
                 folder.mkdir(mode=0o700, exist_ok=True)
             self.incoming.mkdir(mode=0o770, parents=True, exist_ok=True)
         except OSError as error:

@@ -41,7 +41,7 @@ def security_checks(settings: Settings) -> Iterator[Check]:
 
 def _rights(settings: Settings) -> Check:
     places = places_of(settings)
-    kept = [places.store, places.quarantine, places.pictures, places.reports, places.prefect, places.logs]
+    kept = [*places.ours.values()]
     if (database := sqlite_file(settings.database.url)) is not None:
         kept += [database, database.with_name(f"{database.name}-wal")]
     wrong = [path for path in kept if _open_to_others(path)]
