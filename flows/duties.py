@@ -170,7 +170,7 @@ class Duties:
         for duty in sorted(held ^ before.held):
             log.info("duty %s: %s", "taken" if duty in held else "left to another machine", duty)
         for host in hosts:
-            if host.lapsed:
+            if host.lapsed and host.host != self._host:  # our own word may have been long on its way
                 self._settle(host.host)
         if held != before.held:
             self._changed()

@@ -1,6 +1,6 @@
 """A LIS of another maker in a process of its own: python-hl7's asyncio server.
 
-`python -m tests.lis_process PORT [FILE]` prints its port (0: one that is free), acknowledges everything, and keeps each
+`python -m tests.lis_process PORT FILE HOST` prints its port (0: one that is free), acknowledges everything, and keeps each
 message as it came in FILE: four bytes of length, then the message. What is in FILE was received before it was answered.
 """
 
@@ -24,9 +24,9 @@ LIMIT = 8 * 1024 * 1024
 
 
 @contextmanager
-def lis_process(kept: Path | None = None, port: int = 0) -> Iterator[int]:
+def lis_process(kept: Path | None = None, port: int = 0, host: str = "127.0.0.1") -> Iterator[int]:
     """Run the receiver; gives its port."""
-    command = [sys.executable, "-m", "tests.lis_process", str(port), *([str(kept)] if kept else [])]
+    command = [sys.executable, "-m", "tests.lis_process", str(port), str(kept or ""), host]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment, cwd=ROOT) as process:
         assert process.stdout is not None
@@ -48,7 +48,7 @@ def received(kept: Path) -> list[bytes]:
     return messages
 
 
-async def serve(port: int, kept: Path | None) -> None:
+async def serve(port: int, kept: Path | None, host: str) -> None:
     """Receive until the process ends."""
     file = kept.open("ab", buffering=0) if kept else None
 
@@ -63,11 +63,11 @@ async def serve(port: int, kept: Path | None) -> None:
         except (IncompleteReadError, ConnectionError):
             writer.close()
 
-    server = await hl7.mllp.start_hl7_server(session, "127.0.0.1", port, encoding="utf-8", limit=LIMIT)
+    server = await hl7.mllp.start_hl7_server(session, host, port, encoding="utf-8", limit=LIMIT)
     print(server.sockets[0].getsockname()[1], flush=True)  # noqa: T201  # whoever started it reads the port
     async with server:
         await server.serve_forever()
 
 
 if __name__ == "__main__":
-    asyncio.run(serve(int(sys.argv[1]), Path(sys.argv[2]) if len(sys.argv) > 2 else None))
+    asyncio.run(serve(int(sys.argv[1]), Path(sys.argv[2]) if sys.argv[2] else None, sys.argv[3]))

@@ -9,7 +9,7 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -57,11 +57,14 @@ def unprivileged_user() -> str | None:
 class PostgresqlServer:
     """One server in a temporary folder; `stop` (or leaving the context) removes it.
 
-    `settings` go before those of the tests. The server process receives SIGINT when the thread that started it dies, so that a killed test run leaves none.
+    `settings` go before those of the tests; `networks` are let in beside this machine, where it listens elsewhere too. The server process receives SIGINT when the thread that started it dies, so that a killed test run leaves none.
     """
 
-    def __init__(self, binaries: Path, *, settings: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, binaries: Path, *, settings: Mapping[str, str] | None = None, networks: Sequence[str] = ()
+    ) -> None:
         self._binaries = binaries
+        self._networks = networks
         self._settings = {**SETTINGS, **(settings or {})}
         self._account = unprivileged_user()
         self._root = Path(tempfile.mkdtemp(prefix="sphero-postgresql-"))
@@ -101,6 +104,8 @@ class PostgresqlServer:
         )
         if done.returncode != 0:
             raise RuntimeError(f"initdb failed: {done.stderr.strip()}")
+        with (self._data / "pg_hba.conf").open("a") as rules:
+            rules.writelines(f"host all all {network} scram-sha-256\n" for network in self._networks)
 
     def _as_account(self, command: list[str]) -> list[str]:
         prefix = ["setpriv", "--pdeathsig", "INT"]
@@ -111,7 +116,7 @@ class PostgresqlServer:
     def start(self) -> None:
         """Start the server (again, on the same port, after `kill`) and wait until it answers."""
         self.port = self.port or free_port()
-        settings = {**self._settings, "listen_addresses": "127.0.0.1", "unix_socket_directories": str(self._root)}
+        settings = {"listen_addresses": "127.0.0.1", **self._settings, "unix_socket_directories": str(self._root)}
         command = [str(self._binaries / "postgres"), "-D", str(self._data), "-p", str(self.port)]
         for key, value in settings.items():
             command += ["-c", f"{key}={value}"]

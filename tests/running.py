@@ -147,6 +147,18 @@ class RunningService:
                 os.killpg(self._process.pid, signal.SIGKILL)
             self._process.wait()
 
+    @property
+    def main(self) -> int:
+        """Its main process."""
+        assert self._process is not None
+        return self._process.pid
+
+    def wait_gone(self) -> None:
+        """Wait until it has ended after its main process was killed, and what it started has ended by itself."""
+        assert self._process is not None
+        self._process.wait()
+        wait_for(lambda: not self.processes(), PATIENCE_SECONDS, what="the end of its children", every_s=0.1)
+
     def stop(self) -> float:
         """SIGTERM; gives the seconds until it had ended."""
         assert self._process is not None
