@@ -14,19 +14,23 @@ from pathlib import Path
 from tests.bench.table import Row, as_text
 
 FOLDER = Path(__file__).parent
+LONG = ("backlog", "workers")
+"""Measured only where they are named: each takes ten minutes or more."""
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the named benchmarks, or all; 1 when a ratio is over its limit."""
     known = sorted(path.stem.removeprefix("bench_") for path in FOLDER.glob("bench_*.py"))
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of: {', '.join(known)}; all by default")
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help=f"one of: {', '.join(known)}; by default all but {' and '.join(LONG)}"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there as well")
     options = parser.parse_args(arguments)
     if unknown := sorted(set(options.names) - set(known)):
         parser.error(f"unknown: {', '.join(unknown)}; there are {', '.join(known)}")
     rows: list[Row] = []
-    for name in options.names or known:
+    for name in options.names or [name for name in known if name not in LONG]:
         print(f"measuring {name} ...", file=sys.stderr, flush=True)
         rows += importlib.import_module(f"tests.bench.bench_{name}").measure()
     print(as_text(rows))

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from db.session import Database
 from integrations.hl7.simulator import LisSimulator
 from sphero_core.synthetic import draw_smear, random_style
+from tests.bench.processes import memory_mib, processor_seconds, tree
 from tests.bench.table import Row
 from tests.support import free_port
 
@@ -65,15 +66,15 @@ def measure() -> list[Row]:
             for turn in range(ROUNDS + 1):
                 for fields in (FEW, MANY):
                     cases += 1
-                    before = _processor_seconds(process.pid)
+                    before = processor_seconds(process.pid)
                     _drop(data / "incoming" / f"bench-{cases}", smears, fields, cases)
                     lis.wait_for(cases, PATIENCE_S)
                     took = _seconds_of_newest(database)
                     bare.append(passes())  # meanwhile Prefect writes down what it was told
                     if turn:
                         seconds[fields].append(took)
-                        work[fields].append(_processor_seconds(process.pid) - before)
-            memory, holders = _memory_mib(process.pid), _holders_of_tensorflow(process.pid)
+                        work[fields].append(processor_seconds(process.pid) - before)
+            memory, holders = memory_mib(process.pid), _holders_of_tensorflow(process.pid)
             database.close()
     field = f"{WIDTH} x {HEIGHT}, cells {CELL:.0f} px"
     wall, worked = (statistics.median(each) * 1e3 for each in zip(*bare, strict=True))
@@ -176,28 +177,5 @@ def _seconds_of_newest(database: Database) -> float:
     return (at["case reported"] - at["case complete"]).total_seconds()
 
 
-def _tree(pid: int) -> list[int]:
-    """A process and everything below it."""
-    children = Path(f"/proc/{pid}/task").glob("*/children")
-    below = [int(child) for file in children for child in file.read_text().split()]
-    return [pid, *(member for child in below for member in _tree(child))]
-
-
-def _processor_seconds(pid: int) -> float:
-    ticks = 0
-    for member in _tree(pid):
-        ticks += sum(map(int, Path(f"/proc/{member}/stat").read_text().rpartition(")")[2].split()[11:13]))
-    return ticks / os.sysconf("SC_CLK_TCK")
-
-
-def _memory_mib(pid: int) -> float:
-    total = 0
-    for member in _tree(pid):
-        for line in Path(f"/proc/{member}/smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
-                total += int(line.split()[1])
-    return total / 1024
-
-
 def _holders_of_tensorflow(pid: int) -> int:
-    return sum("libtensorflow" in Path(f"/proc/{member}/maps").read_text() for member in _tree(pid))
+    return sum("libtensorflow" in Path(f"/proc/{member}/maps").read_text() for member in tree(pid))

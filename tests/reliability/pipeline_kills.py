@@ -33,6 +33,7 @@ from db.states import FieldState
 from flows.backoff import Backoff
 from flows.config import check_settings
 from flows.deliver import Sender
+from flows.disk import make_disk_guard
 from flows.places import Places, places_of
 from flows.services import Services
 from flows.settings import Settings
@@ -110,6 +111,7 @@ class Pipeline:
             profiles=make_profiles(settings),
             pictures=nothing,
             owner=f"{OWNER}worker",
+            disk=make_disk_guard(settings, places),
             duties=nothing,
             stopping=asyncio.Event(),
             nudge=lambda: None,

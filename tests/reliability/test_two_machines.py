@@ -23,7 +23,7 @@ from tests.running import (
 )
 from tests.support import free_port, wait_for
 
-CASES = 3
+CASES = 5  # more than one machine takes at a time
 
 
 @pytest.mark.timeout(600)
