@@ -34,6 +34,7 @@ AUDIT = "audit"
 """Telling the audit repository of events."""
 
 BEATS = 5  # signs of life in the time of a lease
+STOP_SECONDS = 2.0
 MARGIN = 0.8  # of a lease: so long a machine trusts it
 
 
@@ -96,6 +97,7 @@ class Duties:
     ) -> None:
         self._database = database
         self._host = self._store_id = ""
+        self._sees_store: Callable[[], bool] = lambda: True
         self._wanted = frozenset(wanted)
         self._lease_seconds = lease_seconds
         self._changed = changed
@@ -104,7 +106,7 @@ class Duties:
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="duties", daemon=True)
 
-    def start(self, host: str, store_id: str) -> None:
+    def start(self, host: str, store_id: str, sees_store: Callable[[], bool] = lambda: True) -> None:
         """Take what is free, and give signs of life from now on.
 
         Parameters
@@ -113,6 +115,8 @@ class Duties:
             Name of this machine, the same after every restart.
         store_id : str
             Of the store that it sees.
+        sees_store : callable
+            Whether it still does; a machine that does not has no duties.
 
         Raises
         ------
@@ -120,7 +124,7 @@ class Duties:
         ServiceError
             Another machine sees another store.
         """
-        self._host, self._store_id = host, store_id
+        self._host, self._store_id, self._sees_store = host, store_id, sees_store
         self._require_one_store()
         self.beat()
         self._thread.start()
@@ -130,8 +134,11 @@ class Duties:
         self._stopping.set()
         if self._thread.ident is None:
             return
-        self._thread.join()
+        self._thread.join(STOP_SECONDS)
+        reachable = self._clock() < self._standing.until
         self._standing = _Standing()
+        if not reachable:
+            return  # what is left of our leases ends by itself
         try:
             with self._database.transaction(ACTOR) as work:
                 work.hosts.sign_off(self._host)
@@ -159,10 +166,10 @@ class Duties:
         ------
         DatabaseError
         """
-        begun = self._clock()
+        begun, sees = self._clock(), self._sees_store()
         with self._database.transaction(ACTOR) as work:
             work.hosts.beat(self._host, self._store_id, self._lease_seconds)
-            held = work.hosts.take(self._wanted, self._host, self._lease_seconds)
+            held = work.hosts.take(self._wanted if sees else (), self._host, self._lease_seconds)
             hosts = work.hosts.list()
         before = self._standing
         living = frozenset(host.host for host in hosts if host.living)

@@ -127,8 +127,15 @@ class Places:
 
     @property
     def has_store(self) -> bool:
-        """Whether the store can be seen now; a share may be away."""
+        """Whether a store can be seen now; a share may be away."""
         return (self.shared / STORE_ID).exists()
+
+    def sees(self, store_id: str) -> bool:
+        """Whether this very store can be seen now: where a share is away, what lies below it shows."""
+        try:
+            return (self.shared / STORE_ID).read_text(encoding="ascii").strip() == store_id
+        except (OSError, ValueError):
+            return False
 
     def worker_name(self) -> str:
         """Name of the worker on this data folder, the same after every restart, different on every machine."""

@@ -23,7 +23,7 @@ from flows.settings import Settings
 
 log = logging.getLogger(__name__)
 
-START_SECONDS = 60.0
+START_SECONDS = 180.0  # a busy machine takes its time; one that was ended too early would never begin
 STEADY_SECONDS = 30.0  # served for so long, a receiver that ends is begun anew at once
 KILL_SECONDS = STOP_SECONDS + 3.0
 _TICK = 0.2

@@ -116,8 +116,7 @@ class Runs:
 
     async def is_ours(self, run_id: UUID) -> bool:
         """Whether this worker is still the one that executes a run: another one may have been given it since."""
-        (run,) = await self.by_id([run_id])
-        return run.infrastructure_pid == self._worker
+        return any(run.infrastructure_pid == self._worker for run in await self.by_id([run_id]))
 
     async def left_behind(self, living: Collection[str]) -> list[UUID]:
         """Put right what workers executed that live no more; gives the runs of cases that go on.

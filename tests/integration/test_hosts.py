@@ -128,6 +128,27 @@ def test_a_machine_that_is_cut_off_knows_by_itself_that_its_duties_are_over(tmp_
         assert not one.holds(FOLDER)
 
 
+def test_a_machine_that_sees_its_store_no_more_leaves_its_duties_to_others(tmp_path: Path) -> None:
+    shared = tmp_path / "share"
+    found = check_settings({"paths": {"data": str(tmp_path / "one"), "shared": str(shared)}}, tmp_path)
+    places = places_of(found)
+    places.make()
+    store_id = places.store_id()
+    with Database(found.database.url) as database:
+        database.upgrade()
+        one = Duties(database, {FOLDER, RUNS}, LEASE)
+        one.start("one", store_id, lambda: places.sees(store_id))
+        assert one.holds(FOLDER)
+        shared.rename(tmp_path / "away")
+        one.beat()
+        assert not one.holds(FOLDER)
+        shared.mkdir()
+        assert places.store_id() != store_id
+        one.beat()
+        assert not one.holds(FOLDER), "what shows where the share was is another store"
+        one.stop()
+
+
 def test_a_machine_that_sees_another_store_does_not_start(tmp_path: Path) -> None:
     def settings(name: str, shared: Path) -> tuple[Database, Duties, str]:
         values = {"paths": {"data": str(tmp_path / name), "shared": str(shared)}}
