@@ -113,6 +113,7 @@ class Pipeline:
             owner=f"{OWNER}worker",
             disk=make_disk_guard(settings, places),
             duties=nothing,
+            stores=nothing,
             stopping=asyncio.Event(),
             nudge=lambda: None,
         )
