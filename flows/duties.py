@@ -97,7 +97,7 @@ class Duties:
     ) -> None:
         self._database = database
         self._host = self._store_id = ""
-        self._sees_store: Callable[[], bool] = lambda: True
+        self._sees_store: Callable[[str], bool] = lambda _: True
         self._wanted = frozenset(wanted)
         self._lease_seconds = lease_seconds
         self._changed = changed
@@ -106,7 +106,7 @@ class Duties:
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="duties", daemon=True)
 
-    def start(self, host: str, store_id: str, sees_store: Callable[[], bool] = lambda: True) -> None:
+    def start(self, host: str, store_id: str, sees_store: Callable[[str], bool] = lambda _: True) -> None:
         """Take what is free, and give signs of life from now on.
 
         Parameters
@@ -116,7 +116,7 @@ class Duties:
         store_id : str
             Of the store that it sees.
         sees_store : callable
-            Whether it still does; a machine that does not has no duties.
+            ``(store_id) -> bool``: whether it still does; a machine that does not has no duties.
 
         Raises
         ------
@@ -166,7 +166,7 @@ class Duties:
         ------
         DatabaseError
         """
-        begun, sees = self._clock(), self._sees_store()
+        begun, sees = self._clock(), self._sees_store(self._store_id)
         with self._database.transaction(ACTOR) as work:
             work.hosts.beat(self._host, self._store_id, self._lease_seconds)
             held = work.hosts.take(self._wanted if sees else (), self._host, self._lease_seconds)

@@ -137,7 +137,7 @@ def test_a_machine_that_sees_its_store_no_more_leaves_its_duties_to_others(tmp_p
     with Database(found.database.url) as database:
         database.upgrade()
         one = Duties(database, {FOLDER, RUNS}, LEASE)
-        one.start("one", store_id, lambda: places.sees(store_id))
+        one.start("one", store_id, places.sees)
         assert one.holds(FOLDER)
         shared.rename(tmp_path / "away")
         one.beat()
