@@ -86,6 +86,8 @@ class FieldSourceView:
     frame : int
         From 0; DICOM counts frames from 1.
     header : InstanceHeaderView
+    calling_ae : str or None
+        AE title of the sender of a C-STORE.
     """
 
     field_id: str
@@ -95,3 +97,4 @@ class FieldSourceView:
     transfer_syntax_uid: str
     frame: int
     header: InstanceHeaderView
+    calling_ae: str | None = None

@@ -54,6 +54,7 @@ class Headers:
                 instance.transfer_syntax_uid,
                 frame,
                 _view(header),
+                instance.calling_ae,
             )
             for field_id, frame, instance, header in self._session.execute(query)
         )

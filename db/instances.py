@@ -6,9 +6,9 @@ Every method can be called twice with the same effect.
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any
+from typing import Any, cast
 
-from sqlalchemy import select
+from sqlalchemy import Table, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from db import schema
@@ -19,6 +19,14 @@ from db.instance_views import InstanceOutcome, InstanceView, ReceivedInstance
 from db.states import CLOSED_CASES, INSTANCE_MOVES, HoldReason, InstanceState, check_move
 
 _MANY = 500  # values in one query
+_TABLE = cast("Table", Instance.__table__)
+# Made once: the statement of every instance that comes. By whether it is for PostgreSQL.
+_FIRST_ONE = {
+    postgres: insert(_TABLE)
+    .on_conflict_do_nothing(index_elements=["sop_instance_uid"], index_where=FIRST)
+    .returning(_TABLE.c.position)
+    for postgres, insert in ((False, sqlite.insert), (True, postgresql.insert))
+}
 
 
 class Instances:
@@ -68,16 +76,18 @@ class Instances:
             "state": InstanceState.RECEIVED,
             "received_at": self._context.clock(),
         }
-        insert = postgresql.insert if self._session.get_bind().dialect.name == "postgresql" else sqlite.insert
         # Another transaction that records the same UID is waited for: each then sees what the other did.
-        first = insert(Instance).values(values)
-        self._session.execute(first.on_conflict_do_nothing(index_elements=["sop_instance_uid"], index_where=FIRST))
+        postgres = self._session.get_bind().dialect.name == "postgresql"
+        position = self._session.execute(_FIRST_ONE[postgres], values).scalar_one_or_none()
+        if position is not None:
+            detail = {"instance": values["instance_id"], "sha256": sha256, "source": source}
+            self._context.audit("instance received", None, **detail)
+            nothing_yet: dict[str, Any] = {"reason": None, "case_id": None, "settled_at": None}
+            return ReceivedInstance(InstanceOutcome.NEW, InstanceView(position=position, **values, **nothing_yet))
         row = self._session.scalars(select(Instance).where(Instance.sop_instance_uid == sop_instance_uid, FIRST)).one()
-        if row.instance_id == values["instance_id"]:
-            self._context.audit("instance received", None, instance=row.instance_id, sha256=sha256, source=source)
-            return ReceivedInstance(InstanceOutcome.NEW, instance_view(row))
         if row.sha256 == sha256:
             return ReceivedInstance(InstanceOutcome.REPEATED, instance_view(row))
+        insert = postgresql.insert if postgres else sqlite.insert
         return self._conflict(row, insert, {**values, "state": InstanceState.CONFLICT})
 
     def assembled(

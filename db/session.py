@@ -28,6 +28,7 @@ from db.analyses import Analyses
 from db.audit import AuditLog
 from db.audit_cursors import AuditCursors
 from db.cases import Cases
+from db.contents import Contents
 from db.context import Clock, Context, utc_now
 from db.cursors import Cursors
 from db.engine import READ_ONLY, READING, make_engine, translate
@@ -69,6 +70,7 @@ class UnitOfWork:
     outbox : Outbox
     inbound : Inbound
     instances : Instances
+    contents : Contents
     cursors : Cursors
     headers : Headers
     objects : ResultObjects
@@ -95,6 +97,7 @@ class UnitOfWork:
         self.objects = ResultObjects(context, self.outbox)
         self.inbound = Inbound(context)
         self.instances = Instances(context)
+        self.contents = Contents(context)
         self.cursors = Cursors(context)
         self.headers = Headers(context)
         self.patients = Patients(context, self.identities)

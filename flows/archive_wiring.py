@@ -29,7 +29,7 @@ from integrations.dicom.store_scu import StoreScu
 from integrations.dicom.storing import longest_attempt
 from integrations.dicom.stow import StowClient
 from integrations.errors import ObjectRefused
-from integrations.hl7.tls import TlsFiles
+from integrations.tls import TlsFiles
 
 LARGEST_BYTES = 256 * 1024 * 1024  # an uncompressed field of 85 megapixels; the lease covers sending it
 LEASE_MARGIN = 30.0

@@ -22,7 +22,7 @@ from flows.settings import Settings
 from integrations.audit.message import AuditRecord, AuditSource, build_audit_message
 from integrations.audit.syslog import SyslogTls, syslog_message
 from integrations.errors import AuditNotTaken, TlsError
-from integrations.hl7.tls import ClientTls, TlsFiles
+from integrations.tls import ClientTls, TlsFiles
 
 log = logging.getLogger(__name__)
 

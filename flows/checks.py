@@ -22,6 +22,7 @@ from flows.host_checks import host_checks
 from flows.log import tell
 from flows.prefect_server import answers
 from flows.roles import own_share
+from flows.scanners import Scanners
 from flows.security_checks import security_checks
 from flows.setting_types import TlsListenerSection, TlsSection
 from flows.settings import Destination, ListenerSettings, Settings
@@ -30,7 +31,7 @@ from integrations.errors import Hl7Error, TlsError
 from integrations.hl7.message import build_message
 from integrations.hl7.profile import SendPictures
 from integrations.hl7.sample import SAMPLES
-from integrations.hl7.tls import validities
+from integrations.tls import validities
 from sphero_core.bundle import load_bundle, resolve_bundle
 from sphero_core.errors import BundleError
 
@@ -50,6 +51,7 @@ def checks(settings: Settings) -> Iterator[Check]:
         yield _folder(
             "incoming folder", settings.incoming, "set [folder] path, mount the share, give the user its rights"
         )
+    yield from Scanners(settings.scanner).checks()
     yield from database_checks(settings)
     yield from host_checks(settings)
     yield _prefect(settings)

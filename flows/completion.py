@@ -16,6 +16,7 @@ from db.states import CaseState, HoldReason
 from db.views import Acquisition, CaseView, Identity
 from flows.dicom_identity import follow_headers
 from flows.intake import ACTOR, Intake, refused_pictures
+from flows.scanners import Scanners
 from integrations.errors import ManifestError
 from integrations.folder.manifest import Manifest
 from integrations.folder.scanner import CaseFolder, Scan
@@ -42,6 +43,8 @@ class Completion:
         The time, aware.
     require_order : bool
         Whether a case without an order of the LIS is held.
+    scanners : Scanners
+        What the site knows of the scanners.
     """
 
     def __init__(
@@ -53,6 +56,7 @@ class Completion:
         time_zone: ZoneInfo,
         clock: Clock,
         require_order: bool = False,
+        scanners: Scanners | None = None,
     ) -> None:
         self._database = database
         self._intake = intake
@@ -60,6 +64,7 @@ class Completion:
         self._time_zone = time_zone
         self._clock = clock
         self._require_order = require_order
+        self._scanners = scanners or Scanners()
 
     def finish(self, scan: Scan) -> tuple[str, ...]:
         """Complete the cases that are due, and read what came later; gives the ids of cases that got on.
@@ -125,7 +130,7 @@ class Completion:
         with self._database.transaction(ACTOR) as work:
             if manifest is not None and not self._record(work, case_id, manifest):
                 return False
-            followed = follow_headers(work, case_id)
+            followed = follow_headers(work, case_id, self._scanners)
             if not followed.agrees:
                 return False
             if not work.matching.match(case_id, required=self._require_order or followed.needs_order):

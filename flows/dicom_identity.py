@@ -13,11 +13,9 @@ from db.agreement import other_number, same_issuer
 from db.header_views import InstanceHeaderView
 from db.session import UnitOfWork
 from db.states import HoldReason
-from db.views import Acquisition, Identity
+from db.views import Identity
+from flows.scanners import Scanners
 from integrations.dicom.header import Header
-
-SAME_SCALE = 0.01
-"""Relative difference up to which two instances have the same scale."""
 
 _DESCRIBING = ("family", "given", "birth_date", "sex")
 _OF_THE_PATIENT = ("patient_id", "patient_issuer", *_DESCRIBING)
@@ -97,16 +95,17 @@ class Followed:
     needs_order: bool = False
 
 
-def follow_headers(work: UnitOfWork, case_id: str) -> Followed:
+def follow_headers(work: UnitOfWork, case_id: str, scanners: Scanners) -> Followed:
     """Compare a case with what its instances say; what it lacks it takes from them, a contradiction holds it.
 
     What a manifest said stays, and so does what a person said when linking the case to an order.
     """
     sources = work.headers.of_case(case_id)
-    headers = list({source.instance_id: source.header for source in sources}.values())
+    one_each = list({source.instance_id: source for source in sources}.values())
+    work.cases.set_acquisition(case_id, scanners.of_case(one_each, work.cases.get(case_id).acquisition))
+    headers = [source.header for source in one_each]
     if not headers:
         return Followed()
-    work.cases.set_acquisition(case_id, _acquisition(headers, work.cases.get(case_id).acquisition))
     if work.matching.linked_by_person(case_id):
         return Followed()
     identity = work.identities.get(case_id)
@@ -139,20 +138,3 @@ def _same_patient(work: UnitOfWork, case_id: str, headers: Sequence[InstanceHead
         if not agrees:
             return False
     return True
-
-
-def _acquisition(headers: Sequence[InstanceHeaderView], known: Acquisition) -> Acquisition:
-    """Scale and shape of pixels where all instances agree and nobody said it before."""
-    scales = [header.um_per_pixel for header in headers]
-    aspects = [header.pixel_aspect for header in headers]
-    return Acquisition(
-        um_per_pixel=_common(scales) if known.um_per_pixel is None else None,
-        pixel_aspect=_common(aspects) if known.pixel_aspect is None else None,
-    )
-
-
-def _common(values: Sequence[float | None]) -> float | None:
-    told = [value for value in values if value is not None]
-    if len(told) < len(values) or max(told) - min(told) > SAME_SCALE * max(told):
-        return None
-    return told[0]

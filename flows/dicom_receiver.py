@@ -12,13 +12,14 @@ from flows.dicom_accept import InstanceDesk
 from flows.dicom_pledges import PledgeDesk
 from flows.dicom_settings import ReceiverSettings
 from flows.log import tell
-from integrations.dicom.association_server import AssociationLimits, Gate
+from integrations.addresses import parse_networks
+from integrations.dicom.association_server import Gate
+from integrations.dicom.limits import AssociationLimits
 from integrations.dicom.part10 import EncodedInstance, InstanceStore
 from integrations.dicom.pledge import Requester
 from integrations.dicom.store_scp import StoreScp
 from integrations.errors import InstanceConflict, InstanceNotTaken, StoreError
-from integrations.hl7.listener import parse_networks
-from integrations.hl7.tls import TlsFiles
+from integrations.tls import TlsFiles
 
 SOURCE = "receiver"
 _MIB = 1024 * 1024

@@ -13,7 +13,7 @@ from integrations.dicom.dicomweb import WebService, WebStore
 from integrations.dicom.fetching import Store
 from integrations.dicom.peer import Credentials, Entity
 from integrations.dicom.query import DimseStore
-from integrations.hl7.tls import TlsFiles
+from integrations.tls import TlsFiles
 
 MIB = 2**20
 

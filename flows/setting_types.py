@@ -46,7 +46,7 @@ class Section(BaseModel):
 
 
 class TlsSection(Section):
-    """A section of something that may speak TLS; see `integrations.hl7.tls`."""
+    """A section of something that may speak TLS; see `integrations.tls`."""
 
     tls: bool = False
     ca_file: Path | None = None

@@ -15,6 +15,7 @@ from flows.dicom_settings import DicomSettings
 from flows.operations_settings import AlertSettings, HousekeepingSettings, LogSettings
 from flows.quality_settings import QualitySettings
 from flows.retention_settings import RetentionSettings
+from flows.scanner_settings import ScannerSettings
 from flows.secret_files import with_files
 from flows.setting_types import Host, HttpUrl, Name, Network, Port, Seconds, Section, TlsListenerSection, TlsSection
 from flows.watch_settings import DiskSettings, WatchSettings
@@ -232,6 +233,7 @@ class Settings(BaseSettings):
     database: DatabaseSettings = DatabaseSettings()
     prefect: PrefectSettings = PrefectSettings()
     folder: FolderSettings = FolderSettings()
+    scanner: tuple[ScannerSettings, ...] = ()
     hl7: Hl7Settings = Hl7Settings()
     dicom: DicomSettings = DicomSettings()
     model: ModelSettings = ModelSettings()

@@ -31,6 +31,7 @@ from flows.orders import OrderDesk
 from flows.pictures import Pictures
 from flows.places import Places
 from flows.release import Release, ReleasePolicy
+from flows.scanners import Scanners
 from flows.services import Services
 from flows.setting_types import TlsSection
 from flows.settings import Destination, ListenerSettings, Settings
@@ -50,7 +51,7 @@ from integrations.hl7.order import OrderRules
 from integrations.hl7.profile import Profile
 from integrations.hl7.profile_file import load_profile
 from integrations.hl7.reception import Handler, Reception
-from integrations.hl7.tls import ClientTls, TlsFiles
+from integrations.tls import ClientTls, TlsFiles
 from sphero_core.bundle import resolve_bundle
 from sphero_core.image import DEFAULT_LIMITS, probe_image
 from sphero_core.types import ImageInfo
@@ -278,6 +279,7 @@ def make_services(
         time_zone=settings.time_zone,
         clock=utc_now,
         require_order=settings.hl7.require_order,
+        scanners=Scanners(settings.scanner),
     )
     work = CaseWork(
         database=database,

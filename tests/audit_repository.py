@@ -16,7 +16,7 @@ from typing import Self
 
 from lxml import etree
 
-from integrations.hl7.tls import TlsFiles
+from integrations.tls import TlsFiles
 
 
 def _attribute(name: str, kind: str = "token", *, optional: bool = False) -> str:

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from integrations.hl7.tls import TlsFiles
+from integrations.tls import TlsFiles
 
 
 class Authority:

@@ -15,7 +15,7 @@ from typing import Any, Self
 
 import httpx
 
-from integrations.hl7.tls import TlsFiles
+from integrations.tls import TlsFiles
 from tests.support import free_port, missing_peer, peer, wait_for
 
 START_SECONDS = 30.0

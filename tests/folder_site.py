@@ -19,6 +19,7 @@ from flows.dicom_accept import InstanceDesk
 from flows.dicom_assembly import Assembly
 from flows.dicom_folder import DicomFolder
 from flows.intake import Intake
+from flows.scanners import Scanners
 from flows.taken import Taken
 from integrations.dicom.frames import FrameStore
 from integrations.dicom.part10 import InstanceStore
@@ -40,6 +41,7 @@ class Site:
     root: Path
     url: str = ""
     require_order: bool = False
+    scanners: Scanners = field(default_factory=Scanners)
     now: datetime = datetime(2026, 11, 23, 10, 0, tzinfo=UTC)
     database: Database = field(init=False)
     intake: Intake = field(init=False)
@@ -83,6 +85,7 @@ class Site:
             time_zone=BERLIN,
             clock=lambda: self.now,
             require_order=self.require_order,
+            scanners=self.scanners,
         )
 
     def put(self, accession: str, name: str, content: bytes) -> None:

@@ -45,7 +45,7 @@ from integrations.hl7.control_id import stamp_control_id
 from integrations.hl7.faults import Fault
 from integrations.hl7.mllp import Delivery, Endpoint, MllpClient
 from integrations.hl7.simulator import LisSimulator, ReceivedMessage
-from integrations.hl7.tls import ClientTls, TlsFiles
+from integrations.tls import ClientTls, TlsFiles
 from tests.certificates import Authority
 from tests.hl7_examples import message
 

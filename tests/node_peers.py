@@ -10,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from integrations.hl7.tls import TlsFiles
+from integrations.tls import TlsFiles
 from tests.support import missing_peer, peer, wait_for
 
 FOLDER = Path(__file__).parent / "integration" / "node_peers"

@@ -55,6 +55,17 @@ stable_seconds = 10.0                # a file that did not change for so long is
 quiet_seconds = 120.0                # a case into which nothing came for so long is complete
 pixel_aspect = 1.0                   # display width over height of one stored pixel, where case.json says nothing
 
+# One block for each scanner of which the site knows what its images do not say, or say wrongly; the first that fits counts.
+# [[scanner]]
+# ae_title = "SCANNER1"              # as which it sends to our receiver,
+# manufacturer = "Example"           # or as its DICOM objects name it; all that is given must fit
+# model = ""
+# serial = ""
+# folder = false                     # true, instead: images of the watched folder that are no DICOM objects
+# um_per_pixel = 0.1                 # micrometres, after un-stretching
+# pixel_aspect = 1.0                 # display width over height of one stored pixel
+# stain = ""
+
 [hl7]
 sending_application = "SPHERO"
 sending_facility = ""

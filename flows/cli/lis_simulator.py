@@ -36,7 +36,7 @@ def lis_simulator(
     """Receive results over MLLP and acknowledge them, or misbehave on purpose. Ends on Ctrl-C."""
     from integrations.errors import TlsError
     from integrations.hl7.simulator import run_simulator
-    from integrations.hl7.tls import TlsFiles
+    from integrations.tls import TlsFiles
 
     if fault and fault not in list(Fault):
         raise typer.BadParameter(f"known faults are {', '.join(Fault)}", param_hint="--fault")

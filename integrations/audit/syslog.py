@@ -17,8 +17,8 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
 from integrations.errors import AuditNotTaken, TlsError
-from integrations.hl7.tls import ClientTls
-from integrations.hl7.wire import prepare, send_all
+from integrations.tls import ClientTls
+from integrations.wire import prepare, send_all
 
 PRIORITY = 10 * 8 + 5
 """Facility 10 (security and authorisation), severity 5 (notice)."""

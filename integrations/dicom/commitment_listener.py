@@ -14,7 +14,7 @@ from integrations.dicom.association_server import AssociationServer, Gate
 from integrations.dicom.commitment import PUSH_MODEL, OnReport, handle_report
 from integrations.dicom.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION
 from integrations.dicom.peer import VERIFICATION
-from integrations.hl7.tls import TlsFiles
+from integrations.tls import TlsFiles
 
 log = logging.getLogger(__name__)
 

@@ -11,6 +11,7 @@ from pydicom.uid import UID
 
 from integrations.dicom.catalogue import COLOUR_SPACES, IMAGE_CLASSES, SYNTAXES, WHOLE_SLIDE
 from integrations.dicom.commitment import PUSH_MODEL
+from integrations.dicom.conformance_answers import answers
 from integrations.dicom.dicomweb import INSTANCE, JSON
 from integrations.dicom.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION
 from integrations.dicom.peer import MAX_PDU
@@ -52,7 +53,7 @@ _ARCHITECTURE = """\
 
 | application entity | does | real-world activity |
 | --- | --- | --- |
-| receiver (`[dicom.receiver]`) | Verification and Storage as SCP | a scanner or a store sends images |
+| receiver (`[dicom.receiver]`) | Verification, Storage and Storage Commitment as SCP | a scanner or a store sends images |
 | fetcher (`[[dicom.store]]`) | Query/Retrieve as SCU, Storage as SCP within C-GET; or QIDO-RS and WADO-RS as user agent | every `poll_seconds`, new studies of the wanted modalities are fetched |
 | archiver (`[[dicom.archive]]`) | Storage and Storage Commitment as SCU; or STOW-RS as user agent | every version of a result is sent as objects |
 | engineer's probe (`sphero dicom`) | Verification and Storage as SCU; QIDO-RS and STOW-RS as user agent | an engineer tries a connection |
@@ -70,7 +71,7 @@ _ASSOCIATIONS = """\
 | implementation version name | {version} |
 | maximum PDU size offered | {pdu} bytes |
 | associations at a time, accepted | `max_associations` (16); further ones are rejected for now |
-| associations at a time, initiated | 1 for each store |
+| associations at a time, initiated | 1 for each store, each archive and each answer to a request for commitment |
 | asynchronous operations | none |
 | roles | as SCU of C-GET we propose the SCP role for each storage class |
 | user identity | with `user` set, proposed as username (type 1) or username and passcode (type 2), PS3.7 section D.3.3.7 |
@@ -165,6 +166,7 @@ def statement() -> str:
         _ASSOCIATIONS.format(implementation=IMPLEMENTATION_CLASS_UID, version=IMPLEMENTATION_VERSION, pdu=MAX_PDU),
         _QUERY.rstrip() + "\n",
         _RESULTS.format(emitted=_table(("SOP class", "UID", "transfer syntax"), _emitted())).rstrip() + "\n",
+        answers(_table),
         _WEB.format(json=JSON, instance=INSTANCE),
         _REST,
     ]

@@ -18,7 +18,7 @@ from integrations.dicom.multipart import only_part
 from integrations.dicom.part10 import EncodedInstance, is_uid, split_file
 from integrations.dicom.peer import NOBODY, Credentials
 from integrations.errors import DicomError, InstanceNotFetched, PeerRefused, PeerUnavailable
-from integrations.hl7.tls import TlsFiles, tls_words
+from integrations.tls import TlsFiles, tls_words
 
 JSON = "application/dicom+json"
 # "*": as it is stored, whatever the encoding (PS3.18 section 8.7.3.5.2).

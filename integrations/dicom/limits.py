@@ -1,4 +1,4 @@
-"""What is refused of a DICOM object before, or instead of, being decoded."""
+"""What is refused: of an association, and of a DICOM object before, or instead of, being decoded."""
 
 from __future__ import annotations
 
@@ -36,3 +36,40 @@ class ReaderLimits:
 
 
 DEFAULT_LIMITS = ReaderLimits()
+
+
+@dataclass(frozen=True, slots=True)
+class AssociationLimits:
+    """How much and how long an association may take.
+
+    Attributes
+    ----------
+    max_associations : int
+        At the same time; one more is rejected as transient, so that its requestor tries again.
+    max_data_set_bytes : int
+        Of one C-STORE.
+    max_command_bytes : int
+        Of one command set.
+    pdu_bytes : int
+        The PDU length that we ask for (PS3.8 annex D.1).
+    max_pdu_bytes : int
+        Longer PDUs end the connection: association requests, and peers that ignore what we ask for.
+    max_waiting : int
+        Messages that one association may send before the first is answered.
+    handshake_seconds : float
+        For the TLS handshake, and once more for the association request.
+    pdu_seconds : float
+        From the first byte of a PDU to its last, and for handing over one of ours.
+    idle_seconds : float
+        Without any PDU of the peer.
+    """
+
+    max_associations: int = 16
+    max_data_set_bytes: int = 512 * 1024 * 1024
+    max_command_bytes: int = 64 * 1024
+    pdu_bytes: int = 131_072
+    max_pdu_bytes: int = 1024 * 1024
+    max_waiting: int = 4
+    handshake_seconds: float = 15.0
+    pdu_seconds: float = 30.0
+    idle_seconds: float = 60.0

@@ -58,7 +58,8 @@ def check_instance(instance: EncodedInstance, limits: ReaderLimits = DEFAULT_LIM
 
 
 def _head(data: bytes | memoryview, syntax: Syntax) -> Dataset:
-    stream = io.BytesIO(bytes(memoryview(data)[:_HEAD_BYTES]))
+    # Of bytes a stream makes no copy.
+    stream = io.BytesIO(data if isinstance(data, bytes) else bytes(data[:_HEAD_BYTES]))
     try:
         return read_dataset(
             stream,

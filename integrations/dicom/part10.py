@@ -14,7 +14,6 @@ which the next attempt writes again under the same name.
 from __future__ import annotations
 
 import glob
-import hashlib
 import itertools
 import os
 import re
@@ -25,6 +24,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from integrations.errors import InstanceRefused
+from integrations.folder.direct import DirectWriter, open_new
 from integrations.folder.durable import partial_name, store_errors, sync_folder
 
 IMPLEMENTATION_CLASS_UID = "2.25.145611284903416021395826404171834201903"
@@ -154,6 +154,7 @@ class InstanceStore:
         self._store = store
         self._owner = owner
         self._checkpoint = checkpoint
+        self._writer = DirectWriter()
         self._numbers = itertools.count()
         self._durable: set[str] = set()
 
@@ -185,38 +186,28 @@ class InstanceStore:
         StoreFull, StoreError
             Nothing was left behind.
         """
-        parts = (file_head(instance), instance.data_set)
-        digest = hashlib.sha256()
-        for part in parts:
-            digest.update(part)
-        sha256 = digest.hexdigest()
-        folder = self._store / sha256[:2]
-        name = f"{sha256[:2]}/{sha256}.dcm"
-        with store_errors(), self._partial(parts) as partial:
+        with store_errors(), self._partial((file_head(instance), instance.data_set)) as (partial, sha256, size):
+            folder, name = self._store / sha256[:2], f"{sha256[:2]}/{sha256}.dcm"
             self._make_durable(folder)
             partial.replace(self._store / name)
             self._checkpoint("renamed")
             sync_folder(folder)
         self._checkpoint("stored")
-        return StoredInstance(name, sha256, sum(len(part) for part in parts))
+        return StoredInstance(name, sha256, size)
 
     @contextmanager
-    def _partial(self, parts: Iterable[bytes | memoryview]) -> Iterator[Path]:
-        """Give a durable file under a temporary name; it is removed unless it is renamed."""
+    def _partial(self, parts: Iterable[bytes | memoryview]) -> Iterator[tuple[Path, str, int]]:
+        """Give a durable file under a temporary name, its hash and its size; it is removed unless it is renamed."""
         path = self._store / _PARTIAL / partial_name(f"{self._owner}-{os.getpid()}-{next(self._numbers)}")
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o640)
+        descriptor = open_new(path)
         try:
             try:
                 self._checkpoint("partial")
-                for part in parts:
-                    view = memoryview(part)
-                    while view:
-                        view = view[os.write(descriptor, view) :]
-                os.fsync(descriptor)
+                sha256, size = self._writer.write(descriptor, parts)
             finally:
                 os.close(descriptor)
             self._checkpoint("synced")
-            yield path
+            yield path, sha256, size
         finally:
             path.unlink(missing_ok=True)
 

@@ -18,7 +18,7 @@ from pynetdicom.pdu_primitives import UserIdentityNegotiation
 
 from integrations.dicom.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION
 from integrations.errors import PeerRefused, PeerUnavailable
-from integrations.hl7.tls import TlsFiles
+from integrations.tls import TlsFiles
 
 VERIFICATION = "1.2.840.10008.1.1"
 MAX_PDU = 131_072

@@ -27,8 +27,9 @@ from typing import Any, Self
 from pydicom.dataset import Dataset
 from pynetdicom import AE, _config, evt
 
-from integrations.dicom.association_server import AssociationLimits, AssociationServer, Gate
+from integrations.dicom.association_server import AssociationServer, Gate
 from integrations.dicom.catalogue import IMAGE_CLASSES, SYNTAXES
+from integrations.dicom.limits import AssociationLimits
 from integrations.dicom.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION, EncodedInstance
 from integrations.dicom.pledge import COMMITMENT, REQUEST, read_request, speaks_commitment
 from integrations.errors import DicomError, InstanceConflict, InstanceMismatch, InstanceNotTaken

@@ -8,7 +8,7 @@ import socket
 import threading
 import time
 
-from integrations.hl7.wire import prepare
+from integrations.wire import prepare
 
 
 def open_connection(host: str, port: int, timeout: float) -> socket.socket:

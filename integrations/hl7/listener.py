@@ -10,7 +10,6 @@ connects and says nothing holds up nobody else. Nothing that a peer or the handl
 
 from __future__ import annotations
 
-import ipaddress
 import logging
 import socket
 import ssl
@@ -22,15 +21,15 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
+from integrations.addresses import is_admitted, parse_networks
 from integrations.errors import BlockTooLarge, FramingError, TlsError
 from integrations.hl7.framing import BlockReader, frame
 from integrations.hl7.header import MAX_HEADER_BYTES
 from integrations.hl7.reception import Handler, Reception, Reply
-from integrations.hl7.wire import hang_up, prepare, receive, send_all, shut_down
+from integrations.wire import hang_up, prepare, receive, send_all, shut_down
 
 log = logging.getLogger(__name__)
 
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _BACKLOG = 64
 _PAUSE_SECONDS = 0.2  # after `accept` failed, as it does when the process has no descriptor left
 _HANG_UP_SECONDS = 2.0
@@ -63,17 +62,6 @@ class ListenerLimits:
     max_bytes: int = 1024 * 1024
     max_segments: int = 1000
     max_connections: int = 16
-
-
-def parse_networks(addresses: Iterable[str]) -> tuple[Network, ...]:
-    """Read addresses and networks, such as ``10.1.2.3`` and ``10.1.0.0/16``.
-
-    Raises
-    ------
-    ValueError
-        If one is neither.
-    """
-    return tuple(ipaddress.ip_network(address) for address in addresses)
 
 
 class MllpListener:
@@ -222,10 +210,7 @@ class MllpListener:
             raise
 
     def _turned_away(self, peer: str) -> str:
-        address = ipaddress.ip_address(peer.partition("%")[0])
-        if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
-            address = address.ipv4_mapped
-        if self._allowed and not any(address in network for network in self._allowed):
+        if not is_admitted(peer, self._allowed):
             return "the address is not in allowed_addresses"
         if self.connections >= self.limits.max_connections:
             return f"{self.limits.max_connections} are open already"

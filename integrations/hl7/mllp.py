@@ -33,8 +33,8 @@ from integrations.hl7.connect import open_connection
 from integrations.hl7.framing import BlockReader, frame
 from integrations.hl7.header import read_header
 from integrations.hl7.reception import new_control_id
-from integrations.hl7.tls import LONG_SETTLE_SECONDS, ClientTls, Validity, peer_validity, tls_words
-from integrations.hl7.wire import CHUNK, receive, send_all
+from integrations.tls import LONG_SETTLE_SECONDS, ClientTls, Validity, peer_validity, tls_words
+from integrations.wire import CHUNK, receive, send_all
 
 Connect = Callable[[str, int, float], socket.socket]
 

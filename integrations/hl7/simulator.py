@@ -20,8 +20,8 @@ from integrations.errors import FramingError
 from integrations.hl7.ack import AckCode, build_ack, control_id_of
 from integrations.hl7.faults import Fault, answer_for
 from integrations.hl7.framing import BlockReader
-from integrations.hl7.tls import TlsFiles
-from integrations.hl7.wire import shut_down
+from integrations.tls import TlsFiles
+from integrations.wire import shut_down
 
 MAX_MESSAGE_BYTES = 32 * 1024 * 1024
 _POLL_SECONDS = 0.1

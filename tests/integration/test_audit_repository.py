@@ -22,7 +22,7 @@ from flows.settings import Settings
 from integrations.audit.message import AuditRecord, AuditSource, build_audit_message
 from integrations.audit.syslog import LARGEST_SEQUENCE, PRIORITY, syslog_message
 from integrations.errors import AuditNotTaken
-from integrations.hl7.tls import TlsFiles
+from integrations.tls import TlsFiles
 from tests.audit_repository import AuditRepository, Faults, judge, take_apart
 from tests.certificates import Authority
 from tests.database_examples import accept, enqueue, to_state

@@ -16,7 +16,7 @@ from integrations.dicom.commitment import ALL_COMMITTED, PUSH_MODEL, PUSH_MODEL_
 from integrations.dicom.commitment_listener import CommitmentListener
 from integrations.dicom.peer import Entity, associate, echo
 from integrations.errors import PeerUnavailable
-from integrations.hl7.tls import TlsFiles
+from integrations.tls import TlsFiles
 from tests.certificates import Authority
 from tests.support import free_port
 

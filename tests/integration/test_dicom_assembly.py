@@ -17,6 +17,8 @@ from db.session import Database
 from db.states import CaseState, HoldReason, InstanceState
 from flows.analyse import image_task
 from flows.dicom_assembly import Assembly
+from flows.scanner_settings import ScannerSettings
+from flows.scanners import Scanners
 from integrations.dicom.part10 import split_file
 from integrations.dicom.sandbox import Sandbox
 from sphero_core.image import read_image
@@ -291,3 +293,28 @@ def test_an_instance_of_the_folder_waits_for_the_folder(site: Site, monkeypatch:
     assert site.assembly.waiting() == ()
     assert site.look()[0][0].fields == 1
     assert only_case(site).case_id == site.case("26-1").case_id
+
+
+def test_what_the_site_knows_of_a_scanner_goes_before_what_its_images_say(tmp_path: Path, sandbox: Sandbox) -> None:
+    scanners = Scanners([ScannerSettings(manufacturer="acme", um_per_pixel=0.2, stain="MGG")])
+    site = Site(tmp_path, sandbox=sandbox, scanners=scanners)
+    send(site, data_set(smear(), Manufacturer="ACME", PixelSpacing=[0.0001, 0.0001]))
+    site.look()
+    site.wait(QUIET)
+    site.look()
+    taken = only_case(site).acquisition
+    assert (taken.um_per_pixel, taken.pixel_aspect, taken.stain) == (0.2, 1.0, "MGG")
+
+
+def test_plain_images_of_the_folder_get_the_scale_of_its_scanner_unless_they_come_with_another(
+    tmp_path: Path, sandbox: Sandbox
+) -> None:
+    scanners = Scanners([ScannerSettings(folder=True, um_per_pixel=0.12, pixel_aspect=1.3333)])
+    site = Site(tmp_path, sandbox=sandbox, scanners=scanners)
+    site.put("26-1", "a.png", picture(1))
+    site.tell("26-1", manifest("26-1", um_per_pixel=0.15))
+    site.look()
+    site.wait(QUIET)
+    site.look()
+    taken = only_case(site).acquisition
+    assert (taken.um_per_pixel, taken.pixel_aspect, taken.stain) == (0.15, 1.3333, None)

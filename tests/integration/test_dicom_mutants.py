@@ -2,11 +2,14 @@ from __future__ import annotations
 
 import os
 
+import pytest
+
 from tests.dicom_mutants import run
 
-COUNT = int(os.environ.get("SPHERO_MUTANTS", "3000"))
+COUNT = int(os.environ.get("SPHERO_MUTANTS", "20000"))
 
 
+@pytest.mark.timeout(900)  # half a minute on a machine that has nothing else to do
 def test_nothing_but_a_refusal_comes_out_of_changed_files() -> None:
     tally = run(COUNT, seed=20_261_125)
     assert tally.faults == []

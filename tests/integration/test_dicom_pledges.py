@@ -236,4 +236,5 @@ def test_a_file_that_is_gone_or_short_is_not_promised(tmp_path: Path, missing: b
         association = requester.associate(ours.port)
         assert ask(association, request((MICROSCOPIC, uid))) == 0x0000
         assert requester.hears() == (2, set(), {uid: NotKept.PROCESSING_FAILURE})
+        wait_for(lambda: is_answered(ours), 10)  # a requester that leaves before its answer left is told once more
         association.release()

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from integrations.hl7.tls import TlsFiles
+from integrations.tls import TlsFiles
 from tests.certificates import Authority
 from tests.dicom_receiving import Receiving, receiving, write_small
 

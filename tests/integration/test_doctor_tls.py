@@ -17,7 +17,7 @@ from flows.wiring import make_client, make_listener
 from integrations.errors import TlsError
 from integrations.hl7.ack import AckPolicy, Outcome
 from integrations.hl7.simulator import LisSimulator
-from integrations.hl7.tls import TlsFiles
+from integrations.tls import TlsFiles
 from tests.certificates import Authority
 from tests.hl7_examples import message
 

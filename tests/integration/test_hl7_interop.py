@@ -23,7 +23,7 @@ from integrations.hl7.listener import MllpListener
 from integrations.hl7.message import build_message
 from integrations.hl7.mllp import Endpoint, MllpClient
 from integrations.hl7.reception import new_control_id
-from integrations.hl7.tls import ClientTls, TlsFiles
+from integrations.tls import ClientTls, TlsFiles
 from tests.certificates import Authority
 from tests.hl7_examples import PLAIN, PROFILE, hostile, message
 from tests.integration.test_mllp_listener import NOW

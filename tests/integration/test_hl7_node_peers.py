@@ -13,7 +13,7 @@ from integrations.hl7.message import build_message
 from integrations.hl7.mllp import Endpoint, MllpClient
 from integrations.hl7.reception import new_control_id
 from integrations.hl7.result import Patient
-from integrations.hl7.tls import ClientTls, TlsFiles
+from integrations.tls import ClientTls, TlsFiles
 from tests.certificates import Authority
 from tests.hl7_examples import PLAIN, PROFILE, message
 from tests.integration.test_mllp_listener import NOW

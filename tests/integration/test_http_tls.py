@@ -14,7 +14,7 @@ from fastapi import FastAPI
 from flows.config import check_settings
 from flows.errors import SettingsError
 from flows.http_server import make_http_server
-from integrations.hl7.tls import TlsFiles
+from integrations.tls import TlsFiles
 from tests.certificates import Authority
 from tests.support import free_port
 

@@ -14,10 +14,11 @@ from typing import Self
 
 import pytest
 
+from integrations.addresses import parse_networks
 from integrations.errors import MessageNotTaken
 from integrations.hl7.ack import AckCode, build_ack, control_id_of, read_ack
 from integrations.hl7.framing import BlockReader, frame
-from integrations.hl7.listener import ListenerLimits, MllpListener, parse_networks
+from integrations.hl7.listener import ListenerLimits, MllpListener
 from integrations.hl7.mllp import Endpoint, MllpClient
 from tests.hl7_examples import message
 from tests.support import wait_for

@@ -17,7 +17,7 @@ from integrations.hl7.faults import Fault
 from integrations.hl7.listener import ListenerLimits, MllpListener
 from integrations.hl7.mllp import Endpoint, MllpClient
 from integrations.hl7.simulator import LisSimulator
-from integrations.hl7.tls import ClientTls, TlsFiles, validities
+from integrations.tls import ClientTls, TlsFiles, validities
 from tests.certificates import Authority
 from tests.hl7_examples import message
 from tests.support import wait_for

@@ -19,6 +19,8 @@ from integrations.dicom.pdus import fragments_of
 from integrations.errors import InstanceMismatch, InstanceRefused
 from tests.dicom_receiving import small_object
 
+HEAD = 6  # bytes before the content of a PDU
+
 
 def pdu(*fragments: tuple[int, bytes]) -> bytearray:
     primitive, whole = P_DATA(), P_DATA_TF()
@@ -29,17 +31,16 @@ def pdu(*fragments: tuple[int, bytes]) -> bytearray:
 
 def test_fragments_are_those_that_pynetdicom_finds() -> None:
     fragments = [(1, b"\x03command"), (1, b"\x00data"), (3, b"\x02"), (255, b"\x02" + bytes(1000))]
-    found = fragments_of(pdu(*fragments))
-    assert found.__class__ is P_DATA
-    assert [(context, bytes(data)) for context, data in found.presentation_data_value_list] == fragments
+    found = fragments_of(memoryview(pdu(*fragments))[HEAD:])
+    assert [(context, bytes(data)) for context, data in found] == fragments
 
 
 @pytest.mark.parametrize("length", [0, 1, 4, 6, 1000, 0xFFFFFFFF])
 def test_fragments_that_do_not_fit_are_refused(length: int) -> None:
     wrong = pdu((1, b"\x02abc"))
-    wrong[6:10] = struct.pack(">I", length)
+    wrong[HEAD : HEAD + 4] = struct.pack(">I", length)
     with pytest.raises((ValueError, struct.error)):
-        fragments_of(wrong)
+        list(fragments_of(memoryview(wrong)[HEAD:]))
 
 
 def instance(syntax: str, *, cut: int = 0, uids: Mapping[str, str] | None = None) -> EncodedInstance:

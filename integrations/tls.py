@@ -1,4 +1,4 @@
-"""TLS for MLLP, on both sides, with certificates that sites make themselves.
+"""TLS for every protocol, on both sides, with certificates that sites make themselves.
 
 Contexts are made anew for each connection: a renewed certificate is taken up without a restart. At least TLS 1.2; the
 other side's certificate is always checked by a client, and by a server that was given authorities.
@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from integrations.errors import TlsError
-from integrations.hl7.wire import receive
+from integrations.wire import receive
 
 # In TLS 1.3 the server judges our certificate after our own handshake is done; so long a refusal is waited for.
 _SETTLE_SECONDS = 0.25
