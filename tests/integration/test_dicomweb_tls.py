@@ -80,7 +80,7 @@ def test_without_the_right_certificates_nothing_goes_either_way(
     distrusting = TlsFiles(other.file, ours.cert_file, ours.key_file)
     unknown = other.sign("unknown")
     stranger = TlsFiles(ours.ca_file, unknown.cert_file, unknown.key_file)
-    for files, told in ((distrusting, "not signed by an authority"), (stranger, "")):
+    for files, told in ((distrusting, "not signed by an authority"), (stranger, "https:")):
         client = StowClient(WebService(url, 3.0, 20.0, files))
         answer = client.send(FrozenObject(file, "1.2", "1.3", "1.2.840.10008.1.2.1", file.stat().st_size))
         client.close()
