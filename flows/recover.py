@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from pathlib import Path
 
 from db.session import Database
+from flows.unclaimed import set_unclaimed_aside
 from integrations.folder.staging import Staging
 
 log = logging.getLogger(__name__)
@@ -36,7 +38,7 @@ class Recovered:
     partial_files: int
 
 
-def recover(database: Database, staging: Staging, owner: str) -> Recovered:
+def recover(database: Database, staging: Staging, owner: str, store: Path, *, shared: bool) -> Recovered:
     """End what dead workers of this name held.
 
     Parameters
@@ -44,12 +46,16 @@ def recover(database: Database, staging: Staging, owner: str) -> Recovered:
     owner : str
         What the names of this machine's lease owners begin with; the lock on the data folder says that all of them are
         dead.
+    store : Path
+    shared : bool
+        Whether other machines write into the store.
 
     Raises
     ------
     DatabaseError, StoreError
     """
     partial_files = staging.prepare()
+    set_unclaimed_aside(database, store, shared=shared)
     with database.transaction(ACTOR) as work:
         cases = work.cases.release_leases(owner)
         messages = work.outbox.release_leases(owner)

@@ -40,7 +40,6 @@ from flows.release import FINAL_WITHOUT_PERSON, ReleasePolicy
 from flows.restarts import Restarts
 from flows.roles import own_share
 from flows.settings import Settings
-from flows.unclaimed import set_unclaimed_aside
 from flows.wiring import (
     EngineChoice,
     chosen_engine,
@@ -149,8 +148,8 @@ class Service:
             log.warning(FINAL_WITHOUT_PERSON)
         step("database")
         self.database.upgrade()
-        recover(self.database, self._staging, self._owner)
-        set_unclaimed_aside(self.database, self.places.store, shared=self.settings.paths.shared is not None)
+        shared = self.settings.paths.shared is not None
+        recover(self.database, self._staging, self._owner, self.places.store, shared=shared)
         self._duties.start(name, self.places.store_id(), self.places.sees)
         self._orders.start()
         self._archives.start()
