@@ -29,18 +29,25 @@ def run_sql(admin_url: str, statements: str) -> None:
         connection.execute(statements.encode())
 
 
+def role_urls(admin_url: str) -> RoleUrls:
+    """The URL of a database for each role."""
+    url, roles = make_url(admin_url), Roles()
+    owner, service, reader = (
+        url.set(username=role, password=PASSWORD).render_as_string(hide_password=False)
+        for role in (roles.owner, roles.service, roles.reader)
+    )
+    return RoleUrls(owner, service, reader)
+
+
 def with_roles(admin_url: str, *, upgraded: bool = True) -> RoleUrls:
     """Make the roles by the SQL that `sphero db roles` prints, and bring the tables up as their owner."""
     url, roles = make_url(admin_url), Roles()
     run_sql(admin_url, setup_sql(url, roles))
     for role in (roles.owner, roles.service, roles.reader):
         run_sql(admin_url, f"ALTER ROLE {role} PASSWORD '{PASSWORD}'")
-    owner, service, reader = (
-        url.set(username=role, password=PASSWORD).render_as_string(hide_password=False)
-        for role in (roles.owner, roles.service, roles.reader)
-    )
+    urls = role_urls(admin_url)
     if upgraded:
-        with Database(owner) as database:
+        with Database(urls.owner) as database:
             database.upgrade()
             assert database.grant(roles) == (roles.service, roles.reader)
-    return RoleUrls(owner, service, reader)
+    return urls

@@ -188,6 +188,12 @@ class PostgresqlServer:
         self._execute(sql.SQL("CREATE DATABASE {} TEMPLATE template0").format(sql.Identifier(name)))
         return name, f"postgresql+psycopg://{USER}:{self._password}@127.0.0.1:{self.port}/{name}"
 
+    def copy_database(self, template: str, name: str) -> None:
+        """Put a copy of a database that nobody is connected to in the place of another one."""
+        self.drop_database(name)
+        statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
+        self._execute(statement.format(sql.Identifier(name), sql.Identifier(template)))
+
     def drop_database(self, name: str) -> None:
         """Drop a database, ending the connections that a test left open."""
         self._execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))

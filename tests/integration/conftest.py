@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from sqlalchemy import make_url
 
 from db.session import Database
 from tests.database_examples import ManualClock
-from tests.database_roles import with_roles
+from tests.database_roles import role_urls, with_roles
 from tests.support import free_port
 
 if TYPE_CHECKING:
     from tests.dicom_peers import Orthanc
+    from tests.postgresql import PostgresqlServer
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -32,15 +35,36 @@ def clock() -> ManualClock:
     return ManualClock()
 
 
+@pytest.fixture(scope="session")
+def upgraded_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a SQLite database with its tables, to be copied: migrations take longer than most tests."""
+    path = tmp_path_factory.mktemp("upgraded") / "sphero.db"
+    with Database(f"sqlite:///{path}") as database:
+        database.upgrade()
+    return path
+
+
+@pytest.fixture(scope="session")
+def upgraded_template(postgresql_server: PostgresqlServer) -> str:
+    """Give the name of a PostgreSQL database with its tables and the rights of the roles, to be copied."""
+    name, url = postgresql_server.create_database()
+    with_roles(url)
+    return name
+
+
 @pytest.fixture
-def database(database_url: str, clock: ManualClock) -> Iterator[Database]:
+def database(database_url: str, clock: ManualClock, request: pytest.FixtureRequest) -> Iterator[Database]:
     """Give a database with its tables, on a manual clock; on PostgreSQL as the role with least rights that the service has."""
-    if database_url.startswith("sqlite"):
+    url = make_url(database_url)
+    if url.get_backend_name() == "sqlite":
+        shutil.copyfile(request.getfixturevalue("upgraded_file"), str(url.database))
+        Path(str(url.database)).chmod(0o600)
         with Database(database_url, clock) as database:
-            database.upgrade()
             yield database
         return
-    with Database(with_roles(database_url).service, clock) as database:
+    template = request.getfixturevalue("upgraded_template")
+    request.getfixturevalue("postgresql_server").copy_database(template, str(url.database))
+    with Database(role_urls(database_url).service, clock) as database:
         yield database
 
 
