@@ -129,9 +129,7 @@ class _Actions:
         title = alert.name.removeprefix(PREFIX)
         found: list[ActionTypes] = []
         if self.webhook is not None:
-            said = {"alert": title, "what": alert.what, "why": alert.why, "link": alert.link}
-            said["text"] = f"{title}: {alert.what}: {alert.why} {alert.link}".rstrip()  # what chat programs show
-            found.append(CallWebhook(block_document_id=self.webhook, payload=_as_json(said)))
+            found.append(CallWebhook(block_document_id=self.webhook, payload=alert_json(alert)))
         if self.mail is not None:
             body = "\n\n".join(part for part in (f"{alert.what}: {alert.why}", alert.link, alert.description) if part)
             subject = f"{PREFIX}{title}: {alert.what}"
@@ -157,8 +155,11 @@ def _automation(alert: Alert, actions: _Actions, *, enabled: bool) -> Automation
     )
 
 
-def _as_json(said: Mapping[str, str]) -> str:
+def alert_json(alert: Alert) -> str:
     """A template that gives a JSON object of texts, whatever stands in them."""
+    title = alert.name.removeprefix(PREFIX)
+    said = {"alert": title, "what": alert.what, "why": alert.why, "link": alert.link}
+    said["text"] = f"{title}: {alert.what}: {alert.why} {alert.link}".rstrip()  # what chat programs show
     parts = (f'"{key}": {{% filter tojson %}}{template}{{% endfilter %}}' for key, template in said.items())
     return "{" + ", ".join(parts) + "}"
 

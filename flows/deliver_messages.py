@@ -12,12 +12,14 @@ from prefect.states import Completed, Failed
 
 from db.states import MessageState
 from db.views import MessageView
+from flows.case_runs import show_parked
 from flows.run_support import TASK, interruptible, shown_safely
 from flows.run_texts import delivery_line, messages_table
 from flows.services import services
 
 BATCH = 1000
 MOST_LISTED = 200
+MOST_NAMED = 5  # refused messages that the run's end names
 MOST_TOLD = 20  # accepted messages that get a line of their own in the run's log
 
 
@@ -54,6 +56,8 @@ async def deliver(destination: str) -> State[Any]:
             tried += sent
             if len(sent) < BATCH:
                 break
+        parked = [message.case_id for message in tried if message.state is MessageState.PARKED]
+        await show_parked(list(dict.fromkeys(parked))[:MOST_LISTED])
         if tried:
             await acreate_table_artifact(table=messages_table(tried[-MOST_LISTED:]), description="What was sent")
     return _outcome(tried, at_hand.senders[destination].problem)
@@ -61,10 +65,12 @@ async def deliver(destination: str) -> State[Any]:
 
 def _outcome(tried: list[MessageView], problem: str | None) -> State[Any]:
     delivered = sum(message.state is MessageState.DELIVERED for message in tried)
-    parked = sum(message.state is MessageState.PARKED for message in tried)
+    parked = [message for message in tried if message.state is MessageState.PARKED]
     said = f"{delivered} of {len(tried)} messages were accepted"
     if parked:
-        return Failed(name="Parked", message=f"{said}; {parked} were refused: a person must look")
+        named = "; ".join(f"case {message.case_id}: {message.reason}" for message in parked[:MOST_NAMED])
+        more = f"; and {len(parked) - MOST_NAMED} more" if len(parked) > MOST_NAMED else ""
+        return Failed(name="Parked", message=f"{len(parked)} were refused, a person must look: {named}{more}. {said}")
     if problem:
         return Completed(name="Waiting", message=f"{said}; the destination cannot be reached now ({problem})")
     return Completed(message=said if tried else "nothing was due")

@@ -107,7 +107,7 @@ DEPLOYED: Mapping[str, Deployed] = MappingProxyType(
         HOUSEKEEPING: Deployed(
             housekeeping,
             "Removes what is kept no longer: old runs in Prefect, old output of child processes, rendered pictures, partial "
-            "files. Never cases, messages or the audit log.",
+            "files, and what [retention] says of closed cases. Never results, messages or the audit log.",
             ("operations",),
             1,
             limit=1,

@@ -8,6 +8,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable
+from pathlib import Path
 
 import uvicorn
 from fastapi import FastAPI, HTTPException
@@ -16,6 +17,7 @@ from fastapi.responses import FileResponse, JSONResponse, Response
 from db.errors import DatabaseError, NotFound
 from flows.errors import FieldFatal, FieldRefused, FieldUnreadable, ModelUnavailable, PortTaken
 from flows.log import tell
+from flows.overlay import smaller
 from flows.pictures import Pictures
 from flows.settings import HttpSettings
 from flows.wiring import make_tls_files
@@ -24,6 +26,7 @@ from integrations.errors import StoreError
 log = logging.getLogger(__name__)
 
 STOP_SECONDS = 2.0
+KEPT = {"Cache-Control": "private, max-age=3600"}
 METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 _PICTURE_ID = re.compile(r"[0-9a-f]{32}")
 
@@ -66,16 +69,22 @@ def make_app(
 
     @app.get("/pictures/{picture_id}")
     def picture(picture_id: str) -> FileResponse:
+        return FileResponse(drawn(picture_id), media_type="image/jpeg", headers=KEPT)
+
+    @app.get("/pictures/{picture_id}/small")
+    def small_picture(picture_id: str) -> Response:
+        return Response(smaller(drawn(picture_id)), media_type="image/jpeg", headers=KEPT)
+
+    def drawn(picture_id: str) -> Path:
         if not _PICTURE_ID.fullmatch(picture_id):
             raise HTTPException(404)
         try:
-            path = pictures.file(picture_id)
+            return pictures.file(picture_id)
         except (NotFound, FieldRefused, FieldFatal):
             raise HTTPException(404) from None
         except (DatabaseError, ModelUnavailable, FieldUnreadable, StoreError, TimeoutError) as error:
             log.warning("a picture cannot be shown now: %s", tell(error))
             raise HTTPException(503) from None
-        return FileResponse(path, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=3600"})
 
     return app
 

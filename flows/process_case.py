@@ -114,7 +114,9 @@ async def process_case(case_id: str, revision: int = 1) -> State[Any]:
         result = await show_case(case_id, result)
     if result is not None and result.report.not_obtained is not None:
         return Failed(name="NoResult", message=f"{report_line(result.report)}; {delivery.name}: {delivery.message}")
-    return State(type=delivery.type, name=delivery.name, message=delivery.message)
+    put_aside = len(result.refused) if result is not None else 0
+    said = f"; {put_aside} of {put_aside + len(result.fields)} fields were put aside" if result and put_aside else ""
+    return State(type=delivery.type, name=delivery.name, message=f"{delivery.message}{said}")
 
 
 async def _analyse_case(case_id: str, expecting: ExitStack) -> CaseResult | None:

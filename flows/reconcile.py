@@ -29,8 +29,8 @@ from prefect.states import AwaitingRetry, Completed
 
 from db.errors import NotFound
 from db.session import UnitOfWork
-from db.states import CaseState, MessageState
-from flows.deliver import DONE
+from db.states import DONE_MESSAGES, CaseState, MessageState
+from flows.case_runs import WAITING
 from flows.hold_words import hold_words
 from flows.run_support import interruptible, shown_safely
 from flows.services import services
@@ -90,7 +90,10 @@ def _is_settled(work: UnitOfWork, run: FlowRun) -> bool:
         return True
     reported = case.state in (CaseState.REPORTED, CaseState.SIGNED) or case.revision > revision
     messages = [message for message in work.outbox.of_case(case.case_id) if message.revision == revision]
-    return reported and all(message.state in DONE for message in messages)
+    open_ = {message.state for message in messages} - DONE_MESSAGES
+    if open_ == {MessageState.PARKED}:  # it waits for a person, and is to say so
+        return reported and run.state_name == WAITING
+    return reported and not open_
 
 
 def _waits_for_a_person() -> list[dict[str, Any]]:

@@ -25,7 +25,7 @@ _WORDS = {
     MessageState.RETRY: "waits for the next attempt",
     MessageState.UNKNOWN: "no valid answer; the same bytes go out again",
     MessageState.SENDING: "is being sent",
-    MessageState.PARKED: "refused: a person must look",
+    MessageState.PARKED: "refused",
     MessageState.SKIPPED: "skipped by a person",
 }
 
@@ -108,7 +108,7 @@ def summary_markdown(
 def gallery_markdown(
     result: CaseResult, pictures: Mapping[str, PictureView], picture_url: str, *, most: int, columns: int = 3
 ) -> str:
-    """Pictures of the fields side by side, each a link to itself, with what was found in it."""
+    """Small pictures of the fields side by side, each with its spherocytes of its red cells and a link to the large one."""
     shown = [
         (number, field.findings, pictures[field.field.field_id])
         for number, field in enumerate(result.fields, start=1)
@@ -121,7 +121,7 @@ def gallery_markdown(
         cells = []
         for number, findings, picture in row:
             url = f"{picture_url}/{picture.picture_id}"
-            cells.append(f"[![field {number}]({url})]({url}) {number}: {_short(findings)}")
+            cells.append(f"![field {number}]({url}/small) [{number}: {_short(findings)}]({url})")
         lines.append("| " + " | ".join([*cells, *[""] * (columns - len(row))]) + " |")
     if len(shown) > most:
         lines += ["", f"{len(shown) - most} more are linked on the case's page."]
@@ -160,6 +160,7 @@ def delivery_line(message: MessageView) -> str:
     """One message in one line."""
     answer = f" with {message.ack_code}" if message.ack_code else ""
     why = f" ({message.reason})" if message.reason and message.state is not MessageState.DELIVERED else ""
+    why += "; a person must look" if message.state is MessageState.PARKED else ""
     return f"- {message.destination}: {_WORDS[message.state]}{answer}, control id {message.control_id}{why}"
 
 

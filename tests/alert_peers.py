@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import base64
 import email
 import email.policy
 import json
 import socketserver
+import ssl
 import threading
 from email.message import EmailMessage
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -58,22 +60,35 @@ class WebhookReceiver(_Served):
 
 
 class MailSink(_Served):
-    """As much of SMTP (RFC 5321) as a client needs that sends in the clear; keeps each mail."""
+    """As much of SMTP (RFC 5321) and AUTH PLAIN (RFC 4954, 4616) as a client needs; keeps each mail and each login.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    tls : SSLContext or None
+        Under which it speaks from the first byte on; None: in the clear.
+    """
+
+    def __init__(self, tls: ssl.SSLContext | None = None) -> None:
         self.received: list[EmailMessage] = []
-        received = self.received
+        self.logins: list[str] = []
+        received, logins = self.received, self.logins
 
         class Handler(socketserver.StreamRequestHandler):
             def handle(self) -> None:
                 self._say("220 sink")
                 while line := self.rfile.readline().decode().strip():
-                    verb = line.split()[0].upper()
-                    if verb == "DATA":
+                    verb, *words = line.split()
+                    if verb.upper() == "DATA":
                         self._say("354 go on")
                         received.append(email.message_from_bytes(self._mail(), policy=email.policy.default))
-                    self._say("221 bye" if verb == "QUIT" else "250 ok")
-                    if verb == "QUIT":
+                    if verb.upper() == "AUTH":
+                        logins.append(base64.b64decode(words[-1]).decode())
+                    self._say(
+                        {"QUIT": "221 bye", "AUTH": "235 ok", "EHLO": "250-sink\r\n250 AUTH PLAIN"}.get(
+                            verb.upper(), "250 ok"
+                        )
+                    )
+                    if verb.upper() == "QUIT":
                         return
 
             def _say(self, line: str) -> None:
@@ -85,4 +100,7 @@ class MailSink(_Served):
                     lines.append(line[1:] if line.startswith(b"..") else line)
                 return b"".join(lines)
 
-        super().__init__(socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler))
+        server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler)
+        if tls is not None:
+            server.socket = tls.wrap_socket(server.socket, server_side=True)
+        super().__init__(server)

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-from collections.abc import Callable
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from sphero_core.synthetic import SmearStyle
 from sphero_core.synthetic_case import write_synthetic_case
@@ -39,13 +40,13 @@ def main() -> None:
         ThirdPartyLis(free_port(), answer=lambda message: "AR" if REFUSED.encode() in message else "AA") as lis,
         RunningService(Path(folder), lis.port, field_seconds=0.1 if arguments.fake else None) as service,
     ):
-        service.start()
+        service.start(DAY_SECONDS)
         prefect = Prefect(service.prefect_port)
         live(service, arguments.fields)
         wait_for(lambda: has_come_to_its_end(prefect), DAY_SECONDS, what="the end of the day", every_s=1.0)
-        for flow in ("reconcile", "housekeeping", "verify-audit"):
+        for flow in ("housekeeping", "verify-audit"):
             prefect.run_now(flow)
-        look(service, prefect, arguments.out)
+        look(service, prefect, prefect.run_now("reconcile"), arguments.out)
         service.stop()
 
 
@@ -72,40 +73,47 @@ def has_come_to_its_end(prefect: Prefect) -> bool:
     return names == sorted(["Delivered"] * (len(GOOD) + 1) + ["Parked", "Held", "NoResult"])
 
 
-def look(service: RunningService, prefect: Prefect, out: Path) -> None:
-    """Take a picture of each page that a person would open, and see that none names anybody."""
+def look(service: RunningService, prefect: Prefect, reconciled: Mapping[str, Any], out: Path) -> None:
+    """Take a picture of each page that a person would open, and see that none names anybody.
+
+    Parameters
+    ----------
+    service : RunningService
+    prefect : Prefect
+    reconciled : mapping
+        The run that lists what waits for a person.
+    out : Path
+    """
     root = f"http://127.0.0.1:{service.prefect_port}"
     cases = {name: service.id_of(name) for name in (GOOD[0], REFUSED, HELD, EMPTY, PARTLY)}
     shown: list[str] = []
     with Browser() as browser:
 
-        def page(name: str, path: str, *texts: str, height: int = 1000, then: Callable[[], None] | None = None) -> None:
+        def page(name: str, path: str, *texts: str, height: int = 1000) -> None:
             text = browser.open(f"{root}{path}", *texts)
-            if then is not None:
-                then()
-                text = browser.text
             browser.picture(out / f"{name}.png", height)
             shown.append(text)
             (out / f"{name}.txt").write_text(text)
 
-        page("dashboard", "/dashboard", "Flow Runs")
-        page("runs", "/runs", cases[HELD], "Held", "Parked", "NoResult", height=1600)
+        page("dashboard", "/dashboard", "Flow Runs", "sphero")
+        page("runs", "/runs", cases[HELD], "Held", "Parked", "NoResult", height=2000)
         page("deployments", "/deployments", "verify-audit", "poll-store", height=1400)
-        for name, accession in (
-            ("held", HELD),
-            ("parked", REFUSED),
-            ("no-result", EMPTY),
-            ("partly", PARTLY),
-            ("good", GOOD[0]),
+        for name, accession, told in (
+            ("held", HELD, "no patient is named"),
+            ("parked", REFUSED, "a person must look"),
+            ("no-result", EMPTY, "No result: "),
+            ("partly", PARTLY, "fields were put aside"),
+            ("good", GOOD[0], "accepted with AA"),
         ):
             run = prefect.run_of(cases[accession])
-            page(f"run-{name}", f"/runs/flow-run/{run['id']}", cases[accession], height=1400)
+            page(f"run-{name}", f"/runs/flow-run/{run['id']}", cases[accession], told, height=1400)
         run = prefect.run_of(cases[GOOD[0]])
         for artifact in prefect.artifacts(run):
             kind = artifact["type"] if "Gallery" not in (artifact["description"] or "") else "gallery"
             page(f"artifact-{kind}", f"/artifacts/artifact/{artifact['id']}", cases[GOOD[0]], height=1800)
         page("artifacts", "/artifacts", "waits-for-a-person")
-        page("waits-for-a-person", "/artifacts/key/waits-for-a-person", "no patient is named")
+        (listed,) = prefect.artifacts(reconciled)
+        page("waits-for-a-person", f"/artifacts/artifact/{listed['id']}", "no patient is named", cases[HELD])
         page("automations", "/automations")
         page("work-pool", "/work-pools/work-pool/sphero", "sphero")
     leaks = [(text[:40], personal) for text in shown for personal in PERSONAL if personal in text]

@@ -120,7 +120,7 @@ class RunningService:
         self.kill()
         self.database.close()
 
-    def start(self) -> None:
+    def start(self, seconds: float = READY_SECONDS) -> None:
         """Start it and wait until it says that it is ready."""
         self._told = self.output.stat().st_size if self.output.exists() else 0
         with self.output.open("ab") as output:
@@ -132,7 +132,7 @@ class RunningService:
                 stderr=output,
                 start_new_session=True,
             )
-        wait_for(self._is_ready_or_ended, READY_SECONDS, what="the service's ready line")
+        wait_for(self._is_ready_or_ended, seconds, what="the service's ready line")
         assert self._process.poll() is None, f"the service ended:\n{self.said}"
 
     @property
