@@ -1,4 +1,7 @@
-"""Prefect at work: every deployment, what people do with runs in the UI, alerts by webhook and mail, a login, one log."""
+"""Prefect at work: every deployment, what people do with runs in the UI, alerts by webhook and mail, a login, one log.
+
+The Prefect server is one elsewhere, as with several machines; the other tests of the service run with its own.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,9 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -16,9 +20,13 @@ import pytest
 
 from db.states import CaseState
 from flows.deployments import DEPLOYED
+from flows.prefect_environment import server_environment
+from flows.prefect_server import PrefectServer
+from flows.settings import Paths, PrefectSettings, Settings
 from tests.alert_peers import MailSink, WebhookReceiver
 from tests.running import (
     PATIENCE_SECONDS,
+    READY_SECONDS,
     Prefect,
     RunningService,
     ThirdPartyLis,
@@ -39,6 +47,7 @@ class Site:
     """The service with those whom it alerts, and Prefect as a person sees it."""
 
     service: RunningService
+    prefect_url: str
     prefect: Prefect
     webhook: WebhookReceiver
     mail: MailSink
@@ -49,7 +58,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("site")
     secret = folder / "prefect-auth"
     secret.write_text(f"{AUTH}\n")
-    with WebhookReceiver() as webhook, MailSink() as mail:
+    port = free_port()
+    with prefect_server(folder / "prefect", port, secret), WebhookReceiver() as webhook, MailSink() as mail:
         sink = {
             "host": "127.0.0.1",
             "port": mail.port,
@@ -57,7 +67,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
             "recipients": ["lab@example.org"],
         }
         more = {
+            "SPHERO_PREFECT__API_URL": f"http://127.0.0.1:{port}/api",
             "SPHERO_PREFECT__AUTH_FILE": str(secret),
+            "NO_PROXY": "127.0.0.1",
             "SPHERO_LOG__FORMAT": "json",
             "SPHERO_ALERTS": json.dumps({"webhook_url": webhook.url, "oldest_message_minutes": 0.01, "mail": sink}),
             "SPHERO_DICOM__STORE": json.dumps(
@@ -66,7 +78,21 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         }
         with RunningService(folder, free_port(), more=more) as service:
             service.start()
-            yield Site(service, Prefect(service.prefect_port, AUTH), webhook, mail)
+            yield Site(service, f"http://127.0.0.1:{port}", Prefect(port, AUTH), webhook, mail)
+
+
+@contextmanager
+def prefect_server(home: Path, port: int, secret: Path) -> Iterator[None]:
+    """A Prefect server that is not the service's own."""
+    home.mkdir()
+    settings = Settings(paths=Paths(data=home), prefect=PrefectSettings(port=port, auth_file=secret))
+    server = PrefectServer(port, server_environment(settings), output=home / "output.txt")
+    server.start()
+    try:
+        wait_for(lambda: server.answers, READY_SECONDS, what="the Prefect server", every_s=0.2)
+        yield
+    finally:
+        server.stop()
 
 
 def test_every_flow_is_deployed_with_its_schedule_and_limit(site: Site) -> None:
@@ -85,9 +111,7 @@ def scheduled(site: Site, flow: str) -> list[dict[str, Any]]:
 
 
 def test_nobody_asks_prefect_without_the_password_nor_changes_anything_without_a_token(site: Site) -> None:
-    with httpx.Client(
-        base_url=f"http://127.0.0.1:{site.service.prefect_port}/api", trust_env=False, timeout=60
-    ) as client:
+    with httpx.Client(base_url=f"{site.prefect_url}/api", trust_env=False, timeout=60) as client:
         assert client.get("/health").status_code == 200
         assert client.get("/deployments/name/deliver/sphero").status_code == 401
         assert client.get("/deployments/name/deliver/sphero", auth=("sphero", "wrong")).status_code == 401
@@ -109,6 +133,7 @@ def test_a_case_that_is_held_is_a_failed_run_that_says_why_and_people_are_told(s
     told = wait_for(lambda: [each for each in site.webhook.received if case_id in each["what"]], 60, what="the webhook")
     assert told[0]["alert"] == "a case needs a person"
     assert "no patient is named for it" in told[0]["why"]
+    assert told[0]["link"].startswith(site.prefect_url)
     assert told[0]["link"].endswith(run["id"])
     mails = wait_for(lambda: [each for each in site.mail.received if case_id in each["Subject"]], 60, what="the mail")
     assert "no patient is named for it" in mails[0].get_content()
