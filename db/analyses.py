@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from dataclasses import fields
 from datetime import datetime
 from typing import Any, cast
 
@@ -18,6 +17,7 @@ from db import masks, schema
 from db.context import Context, canonical_json
 from db.errors import FindingsRemoved, NotFound
 from db.fields import field_view
+from db.measures import insert_measures, read_measures
 from db.removal_schema import RemovalRow
 from db.review_rows import latest_reviews
 from db.states import FIELD_MOVES, FieldState, Removable, check_move
@@ -26,7 +26,6 @@ from sphero_core.types import BundleId, Cell, CellClass, CellMeasures, FieldFind
 
 # Plain rows: thousands of mapped objects would cost more than the query.
 _CELLS = cast("Table", schema.CellRow.__table__)
-MEASURES = tuple(field.name for field in fields(CellMeasures))
 
 
 class Analyses:
@@ -86,6 +85,7 @@ class Analyses:
         rows = [_cell_values(analysis.analysis_id, number, cell) for number, cell in enumerate(findings.cells)]
         if rows:
             self._session.execute(insert(_CELLS), rows)
+            insert_measures(self._session, analysis.analysis_id, findings.cells)
         self._context.audit(
             "field analysed",
             case_id,
@@ -99,7 +99,8 @@ class Analyses:
     def results_of(self, case_id: str) -> tuple[FieldResult, ...]:
         """Return the latest findings in each analysed field of a case, in the order the fields came.
 
-        A cell to which a person gave a class has it, and the model's call beside it. Masks and measures are those that were recorded, bit for bit (but that SQLite forgets the sign of a zero).
+        A cell to which a person gave a class has it, and the model's call beside it. Masks and measures are those that were recorded, bit for bit (but that SQLite forgets the sign of a zero); what is relative to the case is reckoned anew by
+        `sphero_core.morphology.relate_to_case`.
 
         Raises
         ------
@@ -146,9 +147,10 @@ class Analyses:
         cells: dict[int, list[Cell]] = defaultdict(list)
         reviewed = latest_reviews(self._session, analysis_ids)
         for analysis_id in analysis_ids:
+            measures = read_measures(self._session, analysis_id)
             query = select(_CELLS).where(_CELLS.c.analysis_id == analysis_id).order_by(_CELLS.c.number)
             cells[analysis_id] = [
-                _cell(row, reviewed.get((analysis_id, row["number"])))
+                _cell(row, measures.get(row["number"]), reviewed.get((analysis_id, row["number"])))
                 for row in self._session.execute(query).mappings()
             ]
         return cells
@@ -179,9 +181,6 @@ def _findings(row: schema.Analysis, cells: list[Cell]) -> FieldFindings:
 
 def _cell_values(analysis_id: int, number: int, cell: Cell) -> dict[str, Any]:
     x, y, width, height = cell.box
-    values: dict[str, Any] = dict.fromkeys(MEASURES)
-    if cell.measures is not None:
-        values = {name: float(getattr(cell.measures, name)) for name in MEASURES}
     return {
         "analysis_id": analysis_id,
         "number": number,
@@ -196,12 +195,10 @@ def _cell_values(analysis_id: int, number: int, cell: Cell) -> dict[str, Any]:
         "mask": masks.pack(cell.mask),
         "touches_border": bool(cell.touches_border),
         "overlaps": bool(cell.overlaps),
-        "measured": cell.measures is not None,
-        **values,
     }
 
 
-def _cell(row: Any, by_person: CellClass | None) -> Cell:
+def _cell(row: Any, measures: CellMeasures | None, by_person: CellClass | None) -> Cell:
     machine = row["cell_class"]
     return Cell(
         cell_class=by_person or machine,
@@ -212,6 +209,6 @@ def _cell(row: Any, by_person: CellClass | None) -> Cell:
         mask=masks.unpack(row["mask"], row["height"], row["width"]),
         touches_border=row["touches_border"],
         overlaps=row["overlaps"],
-        measures=CellMeasures(**{name: row[name] for name in MEASURES}) if row["measured"] else None,
+        measures=measures,
         machine_class=machine if by_person not in (None, machine) else None,
     )

@@ -247,6 +247,23 @@ class Reviews:
         query = select(ReportFileRow).where(ReportFileRow.report_id == report_id).order_by(ReportFileRow.kind)
         return tuple(_file(row) for row in self._session.scalars(query))
 
+    def file_named(self, stored_name: str) -> tuple[str, ReportFile]:
+        """Return a report for people by its name in our store, with the case it belongs to.
+
+        Raises
+        ------
+        NotFound
+        """
+        query = (
+            select(schema.Report.case_id, ReportFileRow)
+            .join(schema.Report, schema.Report.report_id == ReportFileRow.report_id)
+            .where(ReportFileRow.sha256 == stored_name.partition(".")[0], ReportFileRow.stored_name == stored_name)
+        )
+        found = self._session.execute(query).first()
+        if found is None:
+            raise NotFound("no report has this name")
+        return found[0], _file(found[1])
+
     def _require_signable(self, case_id: str) -> schema.Case:
         case = self._context.lock_case(case_id)
         if case.state not in SIGNABLE:

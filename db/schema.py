@@ -220,7 +220,7 @@ class Analysis(Base):
 
 
 class CellRow(Base):
-    """One cell of an analysis; `mask` is packed by `db.masks`. The measures are those of `CellMeasures`, by name."""
+    """One cell of an analysis; `mask` is packed by `db.masks`; its measures stand in `db.measure_schema`."""
 
     __tablename__ = "cells"
 
@@ -236,17 +236,6 @@ class CellRow(Base):
     mask: Mapped[bytes]
     touches_border: Mapped[bool]
     overlaps: Mapped[bool]
-    measured: Mapped[bool]
-    area_px: Mapped[float | None] = mapped_column(Measure)
-    equivalent_diameter_px: Mapped[float | None] = mapped_column(Measure)
-    perimeter_px: Mapped[float | None] = mapped_column(Measure)
-    circularity: Mapped[float | None] = mapped_column(Measure)
-    eccentricity: Mapped[float | None] = mapped_column(Measure)
-    axis_ratio: Mapped[float | None] = mapped_column(Measure)
-    solidity: Mapped[float | None] = mapped_column(Measure)
-    pallor_index: Mapped[float | None] = mapped_column(Measure)
-    relative_density: Mapped[float | None] = mapped_column(Measure)
-    relative_diameter: Mapped[float | None] = mapped_column(Measure)
 
 
 class Report(Base):

@@ -16,10 +16,10 @@ from db.views import CaseView, FieldResult, FieldView, PictureView, ReportView
 from flows.errors import CaseStopped, StoreUnavailable
 from flows.grading import CaseGrader
 from flows.hold_words import hold_words
+from flows.image_tasks import image_task
 from flows.model_child import ImageTask
 from flows.outcome import outcome_of, read_material
 from flows.release import ACTOR, REOPENED, Release
-from integrations.dicom.frames import MEDIA_TYPE, frame_name
 from integrations.errors import ObjectRefused, PatientUnknown, TextRefused
 from sphero_core.types import BundleId, FieldFindings
 
@@ -219,14 +219,6 @@ def record_findings(work: UnitOfWork, field: FieldView, bundle: BundleId, findin
     """Record the findings of a field, and that a picture of them can be had."""
     work.analyses.record(field.field_id, bundle, findings)
     work.reports.add_picture(field.field_id, OVERLAY, f"{field.field_id}-{bundle.sha256[:12]}.jpg", "image/jpeg")
-
-
-def image_task(store: Path, case: CaseView, field: FieldView, pixel_aspect: float) -> ImageTask:
-    """Where a field's pixels are and what shape they have; `pixel_aspect` where the case names none."""
-    aspect = case.acquisition.pixel_aspect or pixel_aspect
-    if field.media_type == MEDIA_TYPE:  # the model process knows no DICOM: it reads the decoded frame
-        return ImageTask(store / frame_name(field.stored_name, field.frame), 0, aspect)
-    return ImageTask(store / field.stored_name, field.frame, aspect)
 
 
 def read_result(work: UnitOfWork, case_id: str) -> CaseResult | None:

@@ -124,6 +124,11 @@ def _profile(settings: Settings, destination: Destination) -> Check:
     if profile.pictures.send is SendPictures.POINTER and not told_otherwise and settings.http.host in LOOPBACK:
         remedy = "set [pictures] url in the profile, or [http] host"
         return Check(name, "note", f"{profile.name}: pictures point to {settings.http_url}, this machine only", remedy)
+    if profile.report.send is SendPictures.POINTER and not settings.review.user_header:
+        remedy = (
+            "set [review] user_header to the header in which your identity provider puts the login, or embed the report"
+        )
+        return Check(name, "fail", f"{profile.name}: reports are pointed to, but who reads one cannot be known", remedy)
     return Check(name, "ok", f"{profile.name}: {profile.message}, HL7 {profile.version}, {profile.charset.value}")
 
 

@@ -15,10 +15,17 @@ from fastapi import FastAPI, HTTPException
 from fastapi.responses import FileResponse, JSONResponse, Response
 
 from db.errors import DatabaseError, NotFound
-from flows.errors import FieldFatal, FieldRefused, FieldUnreadable, ModelUnavailable, PortTaken
+from flows.errors import (
+    FieldFatal,
+    FieldRefused,
+    FieldUnreadable,
+    ModelUnavailable,
+    PortTaken,
+)
 from flows.log import tell
 from flows.overlay import smaller
 from flows.pictures import Pictures
+from flows.report_pages import ReportPages
 from flows.settings import HttpSettings
 from flows.wiring import make_tls_files
 from integrations.errors import StoreError
@@ -36,6 +43,7 @@ def make_app(
     readiness: Callable[[], dict[str, str | None]],
     peers: Callable[[], dict[str, str | None]] = dict,
     measures: Callable[[], bytes] | None = None,
+    reports: ReportPages | None = None,
 ) -> FastAPI:
     """The application.
 
@@ -48,6 +56,8 @@ def make_app(
         The same for systems elsewhere that are asked; the service is ready without them.
     measures : callable or None
         Gives what Prometheus is told.
+    reports : ReportPages or None
+        Reports for people, which ask who reads; None serves none.
     """
     app = FastAPI(title="Spheroflow", docs_url=None, redoc_url=None, openapi_url=None)
 
@@ -86,6 +96,8 @@ def make_app(
             log.warning("a picture cannot be shown now: %s", tell(error))
             raise HTTPException(503) from None
 
+    if reports is not None:
+        reports.serve(app)
     return app
 
 

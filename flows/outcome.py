@@ -53,6 +53,8 @@ class Outcome:
         Why there is no result.
     fields : tuple of FieldResult
         What was analysed; for pictures.
+    material : Material or None
+        What it rests on; for the report for people.
     """
 
     counts: CaseCounts
@@ -60,6 +62,7 @@ class Outcome:
     body: Mapping[str, Any]
     not_obtained: str | None = None
     fields: tuple[FieldResult, ...] = ()
+    material: Material | None = None
 
 
 def read_material(work: UnitOfWork, case: CaseView) -> Material:
@@ -83,7 +86,7 @@ def outcome_of(material: Material, grader: CaseGrader) -> Outcome:
     counts = _with_files(counts, put_aside=len(material.refused) + len(material.files))
     body = summary_document(bundle, records_of(case, fields), counts) if bundle is not None else {}
     nothing = None if counts.fields else why_nothing(fields, material.refused, material.files)
-    return Outcome(counts, bundle, body, nothing, fields)
+    return Outcome(counts, bundle, body, nothing, fields, material)
 
 
 def records_of(case: CaseView, fields: Sequence[FieldResult]) -> list[FieldRecord]:

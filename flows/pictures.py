@@ -13,8 +13,8 @@ from typing import Protocol
 
 from db.errors import NotFound
 from db.session import Database
-from flows.analyse import image_task
 from flows.errors import FieldRefused
+from flows.image_tasks import image_task
 from flows.model_child import ImageTask
 from flows.overlay import encode_overlay
 from integrations.errors import StoreError

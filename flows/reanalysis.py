@@ -14,8 +14,9 @@ from db.errors import CaseChanged
 from db.people import Actor
 from db.reviews import SIGNABLE
 from db.session import Database
-from flows.analyse import image_task, record_findings
+from flows.analyse import record_findings
 from flows.errors import ReviewRefused
+from flows.image_tasks import image_task
 from sphero_core.bundle import load_bundle
 from sphero_core.case import FieldSource, analyse_source, measure_case
 from sphero_core.detector import Detector, load_detector

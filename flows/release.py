@@ -11,7 +11,7 @@ from importlib.metadata import version
 
 from db.cases import WORK
 from db.context import Clock
-from db.release_moves import Standing
+from db.release_moves import Act, Standing, next_status
 from db.session import Database, UnitOfWork
 from db.states import CaseState, ReportStatus
 from db.views import CaseView, FieldResult, ReportView
@@ -19,11 +19,12 @@ from flows.archive import Archiving, Prepared
 from flows.archive_objects import Version
 from flows.errors import CaseStopped
 from flows.message_pictures import MessagePictures
+from flows.message_reports import NOTHING, Attached, MessageReports, draft_of
 from flows.outcome import Outcome
 from flows.results import moment_of, result_of
 from integrations.hl7.message import build_message
 from integrations.hl7.profile import Profile
-from integrations.hl7.result import Picture
+from integrations.hl7.result import Document, Picture
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +56,8 @@ class Release:
         What of the machine's results leaves without a person.
     archiving : Archiving or None
         Makes the DICOM objects that go with a result; None for none.
+    reports : MessageReports or None
+        Makes the reports for people that go with messages; None for none.
     """
 
     def __init__(
@@ -66,7 +69,9 @@ class Release:
         clock: Clock,
         policy: ReleasePolicy = ReleasePolicy.PRELIMINARY,
         archiving: Archiving | None = None,
+        reports: MessageReports | None = None,
     ) -> None:
+        self._reports = reports
         self._policy = policy
         self._archiving = archiving
         self._database = database
@@ -92,11 +97,14 @@ class Release:
             The messages cannot be built: nothing is recorded.
         StoreError
             The objects cannot be kept just now: nothing is recorded.
+        CaseChanged
+            Whose case it is changed meanwhile: nothing is recorded.
         LeaseLost, DatabaseError
         """
         pictures = prepare_pictures(self._database, self._pictures, self._profiles, case.case_id, outcome.fields)
         made = self._moment(case)
         objects = self._objects(case, outcome, made)
+        attached = self._attached(case, outcome, made)
         with self._database.transaction(ACTOR) as work:
             if work.cases.get(case.case_id).state is CaseState.OPEN:
                 raise CaseStopped(*REOPENED)
@@ -105,7 +113,7 @@ class Release:
                 report = None
             else:
                 work.cases.analysed(case.case_id, owner=owner)
-                report = self._record(work, case, owner, outcome, pictures, made)
+                report = self._record(work, case, owner, outcome, pictures, made, attached)
                 if report.new and self._archiving is not None:
                     self._archiving.queue(work, report, objects)
         if report is None:
@@ -138,6 +146,20 @@ class Release:
         version = Version(case.revision, ReportStatus.FINAL if final else ReportStatus.PRELIMINARY, made)
         return self._archiving.prepare(case, outcome.fields, outcome.counts, outcome.bundle, version)
 
+    def _attached(self, case: CaseView, outcome: Outcome, made: datetime) -> Attached:
+        """The report for people, made before the transaction as well."""
+        material, final = outcome.material, self._policy is ReleasePolicy.FINAL
+        if self._reports is None or material is None or outcome.not_obtained is not None:
+            return NOTHING
+        with self._database.reading() as work:
+            earlier = work.reports.of_case(case.case_id)
+            if any(each.revision == case.revision for each in earlier) or self._waits(work, case, outcome):
+                return NOTHING
+            identity, standing = work.identities.get(case.case_id), work.reports.standing(case.case_id)
+        status = next_status(standing, Act.RELEASE if final else Act.REPORT)
+        draft = draft_of(case.case_id, case.revision, status, made, outcome)
+        return self._reports.prepare(self._profiles, draft, earlier, identity, material)
+
     def _waits(self, work: UnitOfWork, case: CaseView, outcome: Outcome) -> bool:
         """Whether a person must act first: always once a final result is out, and by the policy for any result."""
         if work.reports.standing(case.case_id) is Standing.FINAL:
@@ -152,6 +174,7 @@ class Release:
         outcome: Outcome,
         pictures: Mapping[str, tuple[Picture, ...]],
         made: datetime,
+        attached: Attached,
     ) -> ReportView:
         earlier = [each for each in work.reports.of_case(case.case_id) if each.revision < case.revision]
         report = work.reports.add(
@@ -166,7 +189,9 @@ class Release:
             at=made,
         )
         if report.new:
-            queue_messages(work, report, earlier, self._profiles, pictures, made.tzinfo)
+            if self._reports is not None:
+                self._reports.keep(work, report, attached)
+            queue_messages(work, report, earlier, self._profiles, pictures, made.tzinfo, attached.documents)
         return report
 
 
@@ -190,6 +215,7 @@ def queue_messages(
     profiles: Mapping[str, Profile],
     pictures: Mapping[str, tuple[Picture, ...]],
     zone: tzinfo | None,
+    documents: Mapping[str, Document] = NOTHING.documents,
 ) -> None:
     """Freeze the messages that tell one version of a result and queue them, in the transaction that records it.
 
@@ -197,7 +223,7 @@ def queue_messages(
     ----------
     earlier : sequence of ReportView
         The versions before it.
-    profiles, pictures : mapping
+    profiles, pictures, documents : mapping
         By destination.
     zone : tzinfo or None
         The site's time zone.
@@ -211,7 +237,8 @@ def queue_messages(
     identity = work.identities.get(report.case_id)
     result = result_of(report, identity, earlier, zone, version("spheroflow"), analysed=analysed)
     for name, profile in profiles.items():
-        message = build_message(replace(result, pictures=pictures.get(name, ())), profile, name)
+        told = replace(result, pictures=pictures.get(name, ()), document=documents.get(name, Document()))
+        message = build_message(told, profile, name)
         work.outbox.enqueue(
             report.case_id,
             report.revision,

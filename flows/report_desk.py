@@ -7,7 +7,7 @@ as it is.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import tzinfo
 from importlib.metadata import version
 from pathlib import Path
@@ -20,12 +20,12 @@ from numpy.typing import NDArray
 from db.context import canonical_json
 from db.release_moves import Act
 from db.review_views import ReportFile
-from db.session import Database
+from db.session import Database, UnitOfWork
 from db.states import ReportStatus
 from db.views import FieldResult, Identity, ReportView
-from flows.analyse import image_task
 from flows.errors import ReviewRefused
 from flows.grading import CaseGrader
+from flows.image_tasks import image_task
 from flows.message_pictures import most_telling
 from flows.outcome import Material, outcome_of, read_material
 from flows.report_pdf import report_pdf
@@ -116,24 +116,58 @@ class ReportDesk:
             if set(kept) >= set(KINDS):
                 return {kind: self._read(kept[kind]) for kind in KINDS}
             identity, material = work.identities.get(case_id), read_material(work, case)
+        self._require_same(report, material)
+        files = self.render(report, reports, identity, material)
+        with self._database.transaction(actor) as work:
+            self.keep_within(work, report.report_id, files)
+        with self._database.reading() as work:
+            return {file.kind: self._read(file) for file in work.reviews.files_of(report.report_id)}
+
+    def render(
+        self, report: ReportView, reports: Sequence[ReportView], identity: Identity, material: Material
+    ) -> dict[str, bytes]:
+        """Lay out the report of one version, by kind; nothing is kept.
+
+        Parameters
+        ----------
+        report : ReportView
+            The version, which may be about to be recorded.
+        reports : sequence of ReportView
+            The history, this version included.
+        """
+        content = self._content(report, reports, identity, material)
+        made = report.created_at.astimezone(self._zone)
+        return {"html": report_html(content).encode(), "pdf": report_pdf(content, made)}
+
+    def keep_within(self, work: UnitOfWork, report_id: str, files: Mapping[str, bytes]) -> None:
+        """Put the files of a version durably under names that say nothing, and record them in the caller's transaction.
+
+        Raises
+        ------
+        StoreError
+        """
+        for kind, data in files.items():
+            digest = hashlib.sha256(data).hexdigest()
+            name = f"{digest}.{kind}"
+            write_durably(self._folder / name, data)
+            work.reviews.add_file(report_id, kind, sha256=digest, size_bytes=len(data), stored_name=name)
+
+    def opened(self, name: str) -> tuple[str, bytes]:
+        """A kept report by its name, with its case.
+
+        Raises
+        ------
+        NotFound, ReviewRefused, DatabaseError
+        """
+        with self._database.reading() as work:
+            case_id, file = work.reviews.file_named(name)
+        return case_id, self._read(file)
+
+    def _require_same(self, report: ReportView, material: Material) -> None:
         if report.not_obtained is None and canonical_json(outcome_of(material, self._grader).body) != report.body:
             raise ReviewRefused(
                 f"the case, or how cases are graded, changed since version {report.revision}, of which no report was made; sign, and take the new one's"
             )
-        content = self._content(report, reports, identity, material)
-        made = report.created_at.astimezone(self._zone)
-        fresh = {"html": report_html(content).encode(), "pdf": report_pdf(content, made)}
-        for kind, data in fresh.items():
-            self._keep(report, kind, data, actor)
-        with self._database.reading() as work:
-            return {file.kind: self._read(file) for file in work.reviews.files_of(report.report_id)}
-
-    def _keep(self, report: ReportView, kind: str, data: bytes, actor: str) -> None:
-        digest = hashlib.sha256(data).hexdigest()
-        name = f"{digest}.{kind}"
-        write_durably(self._folder / name, data)
-        with self._database.transaction(actor) as work:
-            work.reviews.add_file(report.report_id, kind, sha256=digest, size_bytes=len(data), stored_name=name)
 
     def _read(self, file: ReportFile) -> bytes:
         try:

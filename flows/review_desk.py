@@ -18,12 +18,14 @@ from db.release_moves import Act, next_status
 from db.review_views import CellReview, GradeChange, ReportAct
 from db.session import Database, UnitOfWork
 from db.states import ReportStatus
-from db.views import CaseView, ReportView
+from db.views import CaseView, Identity, ReportView
 from flows.archive import Archiving, Prepared
 from flows.archive_objects import Version
 from flows.errors import ReviewRefused
 from flows.grading import CaseGrader
 from flows.message_pictures import MessagePictures
+from flows.message_reports import NOTHING as NO_REPORT
+from flows.message_reports import Attached, MessageReports, draft_of
 from flows.outcome import Outcome, outcome_of, read_material
 from flows.release import prepare_pictures, queue_messages
 from flows.results import moment_of
@@ -56,6 +58,8 @@ class ReviewDesk:
         By default the shipped scheme, and nothing known of the model's false calls.
     archiving : Archiving or None
         Makes the DICOM objects that go with a version; None for none.
+    reports : MessageReports or None
+        Makes the reports for people that go with messages; None for none.
     """
 
     def __init__(
@@ -67,7 +71,9 @@ class ReviewDesk:
         clock: Clock,
         grader: CaseGrader | None = None,
         archiving: Archiving | None = None,
+        reports: MessageReports | None = None,
     ) -> None:
+        self._reports = reports
         self._grader = grader or CaseGrader()
         self._archiving = archiving
         self._database = database
@@ -164,14 +170,17 @@ class ReviewDesk:
             seen, case = work.reviews.seen(case_id), work.cases.get(case_id)
             outcome = outcome_of(read_material(work, case), self._grader)
             earlier, standing = work.reports.of_case(case_id), work.reports.standing(case_id)
+            identity = work.identities.get(case_id)
         if outcome.bundle is None or outcome.not_obtained is not None:
             why = (outcome.not_obtained or "").replace("\n", "; ")
             raise ReviewRefused(f"there is no result to sign ({why}); `sphero case reject` closes the case")
         change = changed_grade(outcome.counts.grading, grade, reason)
         pictures = prepare_pictures(self._database, self._pictures, self._profiles, case_id, outcome.fields)
         act = ReportAct(Act.SIGN, actor, now, comment, change)
+        version = _version(case, earlier, next_status(standing, Act.SIGN), now, act)
         with _refusals():
-            objects = self._objects(case, _version(case, earlier, next_status(standing, Act.SIGN), now, act), outcome)
+            objects = self._objects(case, version, outcome)
+            attached = self._attached(case, version, outcome, earlier, identity)
             with self._database.transaction(actor.login) as work:
                 earlier = work.reports.of_case(case_id)
                 report = work.reviews.sign(
@@ -187,7 +196,9 @@ class ReviewDesk:
                     at=moment_of(now, earlier),
                 )
                 if report.new:
-                    queue_messages(work, report, earlier, self._profiles, pictures, now.tzinfo)
+                    if self._reports is not None:
+                        self._reports.keep(work, report, attached)
+                    queue_messages(work, report, earlier, self._profiles, pictures, now.tzinfo, attached.documents)
                     self._queue(work, report, objects)
         if report.new:
             log.info("case signed: %s", report.status, extra={"case": case_id, "revision": report.revision})
@@ -219,6 +230,20 @@ class ReviewDesk:
         if report.new:
             log.info("case closed: %s", act, extra={"case": case_id, "revision": report.revision})
         return report
+
+    def _attached(
+        self,
+        case: CaseView,
+        version: Version,
+        outcome: Outcome,
+        earlier: Sequence[ReportView],
+        identity: Identity,
+    ) -> Attached:
+        """The report for people that goes with the messages, made before the transaction."""
+        if self._reports is None or outcome.material is None:
+            return NO_REPORT
+        draft = draft_of(case.case_id, version.revision, version.status, version.made, outcome, version.act)
+        return self._reports.prepare(self._profiles, draft, earlier, identity, outcome.material)
 
     def _objects(self, case: CaseView, version: Version, outcome: Outcome | None = None) -> Prepared | None:
         """The DICOM objects of a version, made before its transaction; without an outcome those that reject what is out."""

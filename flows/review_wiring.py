@@ -10,10 +10,10 @@ from flows.archive_wiring import make_archiving
 from flows.message_pictures import MessagePictures
 from flows.pictures import DrawsHere, Pictures
 from flows.places import places_of
-from flows.report_desk import ReportDesk
+from flows.report_wiring import make_grader, make_message_reports
 from flows.review_desk import ReviewDesk
 from flows.settings import Settings
-from flows.wiring import make_grader, make_profiles
+from flows.wiring import make_profiles
 
 
 def make_review_desk(settings: Settings, database: Database) -> ReviewDesk:
@@ -39,19 +39,5 @@ def make_review_desk(settings: Settings, database: Database) -> ReviewDesk:
         clock=functools.partial(datetime.now, settings.time_zone),
         grader=make_grader(settings),
         archiving=make_archiving(settings, places, database),
-    )
-
-
-def make_report_desk(settings: Settings, database: Database) -> ReportDesk:
-    """What makes and keeps reports for people; its folder is made where it is missing."""
-    places = places_of(settings)
-    places.reports.mkdir(mode=0o750, parents=True, exist_ok=True)
-    return ReportDesk(
-        database=database,
-        store=places.store,
-        folder=places.reports,
-        laboratory=settings.site.name,
-        zone=settings.time_zone,
-        pixel_aspect=settings.folder.pixel_aspect,
-        grader=make_grader(settings),
+        reports=make_message_reports(settings, places, database),
     )

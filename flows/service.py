@@ -37,6 +37,7 @@ from flows.readiness import database_problem, folder_problem
 from flows.receiver_process import ReceiverProcess
 from flows.recover import recover
 from flows.release import FINAL_WITHOUT_PERSON, ReleasePolicy
+from flows.report_wiring import make_report_pages
 from flows.restarts import Restarts
 from flows.roles import own_share
 from flows.settings import Settings
@@ -171,7 +172,8 @@ class Service:
         )
         machine = Machine(self.readiness, self._restart_counts, functools.partial(listener_connections, self.settings))
         metrics = Metrics(self.database, self._disk, machine, self.settings.watch)
-        app = make_app(self.pictures, self.readiness, lambda: self._stores.problems, metrics.scrape)
+        reports = make_report_pages(self.settings, self.places, self.database)
+        app = make_app(self.pictures, self.readiness, lambda: self._stores.problems, metrics.scrape, reports)
         self._http = make_http_server(app, self.settings.http)
         self._http.start()
         step("Prefect server")

@@ -22,7 +22,6 @@ from flows.dicom_folder import DicomFolder
 from flows.dicom_stores import StoreLoop
 from flows.disk import DiskGuard
 from flows.duties import Duties, destination_duty
-from flows.grading import CaseGrader
 from flows.intake import Intake
 from flows.message_pictures import MessagePictures
 from flows.model_engine import engine_argument
@@ -32,6 +31,7 @@ from flows.pictures import Pictures
 from flows.places import Places
 from flows.release import Release, ReleasePolicy
 from flows.scanners import Scanners
+from flows.report_wiring import make_grader, make_message_reports
 from flows.services import Services
 from flows.setting_types import TlsSection
 from flows.settings import Destination, ListenerSettings, Settings
@@ -73,11 +73,6 @@ def chosen_engine(settings: Settings) -> EngineChoice:
     """The real engine with bundle and limits of quality of the settings."""
     argument = engine_argument(resolve_bundle(settings.model.bundle), settings.quality.limits)
     return EngineChoice(REAL_ENGINE, argument)
-
-
-def make_grader(settings: Settings) -> CaseGrader:
-    """How cases are counted and graded."""
-    return CaseGrader(settings.site.grading, resolve_bundle(settings.model.bundle), settings.site.microcyte_um)
 
 
 def make_database(settings: Settings) -> Database:
@@ -291,6 +286,7 @@ def make_services(
             clock=functools.partial(datetime.now, settings.time_zone),
             policy=ReleasePolicy(settings.site.release_policy),
             archiving=make_archiving(settings, places, database),
+            reports=make_message_reports(settings, places, database),
         ),
         pixel_aspect=settings.folder.pixel_aspect,
         grader=make_grader(settings),

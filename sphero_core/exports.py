@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pycocotools import mask as coco_mask
 
+from sphero_core.measures import DEFINITIONS
 from sphero_core.types import BundleId, CaseCounts, Cell, CellClass, CellMeasures, FieldFindings
 
 SUMMARY_SCHEMA = "urn:spheroflow:summary:1"
@@ -31,21 +32,13 @@ COCO_CATEGORIES: dict[CellClass, int] = {
     CellClass.WBC: 4,
 }
 
-# Column of cells.csv, attribute of CellMeasures, power of um_per_pixel it is multiplied by (None: left as it is).
-_MEASURES: tuple[tuple[str, str, int | None], ...] = (
-    ("area_px2", "area_px", None),
-    ("equivalent_diameter_px", "equivalent_diameter_px", None),
-    ("perimeter_px", "perimeter_px", None),
-    ("area_um2", "area_px", 2),
-    ("equivalent_diameter_um", "equivalent_diameter_px", 1),
-    ("perimeter_um", "perimeter_px", 1),
-    ("circularity_ratio", "circularity", None),
-    ("eccentricity_ratio", "eccentricity", None),
-    ("axis_ratio", "axis_ratio", None),
-    ("solidity_ratio", "solidity", None),
-    ("pallor_index_ratio", "pallor_index", None),
-    ("density_per_median", "relative_density", None),
-    ("diameter_per_median", "relative_diameter", None),
+# In micrometres behind those in pixels.
+_LENGTHS = [definition for definition in DEFINITIONS if definition.unit.power]
+_OTHERS = [definition for definition in DEFINITIONS if not definition.unit.power]
+_MEASURES: tuple[tuple[str, str, int], ...] = (
+    *((each.column, each.name, 0) for each in _LENGTHS),
+    *((each.micrometre_column, each.name, each.unit.power) for each in _LENGTHS),
+    *((each.column, each.name, 0) for each in _OTHERS),
 )
 CSV_COLUMNS: tuple[str, ...] = (
     *("file", "cell", "class", "score", "red_cell_score", "x", "y", "width", "height", "border"),
@@ -293,7 +286,7 @@ def _measure_columns(measures: CellMeasures | None, um_per_pixel: float | None) 
     columns = []
     for _, attribute, power in _MEASURES:
         value = math.nan if measures is None else float(getattr(measures, attribute))
-        if power is not None:
+        if power:
             value *= math.nan if um_per_pixel is None else um_per_pixel**power
         columns.append("" if math.isnan(value) else f"{value:.4f}")
     return columns

@@ -6,34 +6,8 @@ pixels) are kept to within 0.3 %, at a tenth of the time; the area is counted in
 draws 28 x 28 pixels a cell; nothing finer is in them. The same holds where the whole field is analysed a whole factor smaller
 (`sphero_core.tiling.reduction_for`): masks are then counted there, and lengths and areas told in pixels of the field.
 
-Definitions
------------
-area
-    Pixels of the mask.
-equivalent diameter
-    sqrt(4 A / pi).
-perimeter
-    Integral of |grad m| over the mask m blurred by `OUTLINE_SIGMA` working pixels: by the co-area formula the mean length
-    of its level lines. Independent of direction. Discs 20 (40) pixels across come out within 1.5 (0.6) %, ellipses of 2:1
-    with that long axis within 4 (1.2) %. Corners sharper than the blur are rounded: squares come out 2 to 5 % short.
-circularity
-    4 pi A / P^2. 1 for a disc; noise of the outline may lift it slightly above.
-eccentricity, axis ratio
-    sqrt(1 - l2 / l1) and sqrt(l2 / l1) with l1 >= l2 the second central moments along the principal axes, each pixel taken as a
-    square (1/12 is added to its moments).
-solidity
-    A over the area of the convex hull, both counted in pixels (of the working copy): 1 for whatever is convex as far as
-    pixels can tell.
-pallor index
-    (I_centre - I_rim) / I_rim, medians of the green channel. With the depth of a pixel its distance from the outline as a share of the
-    greatest such distance, the rim is where it is 0.15 to 0.45 and the centre where it is 0.7 or more.
-optical density
-    Mean over the mask of -log10(I / I_background), green, I_background the clear smear at the cell's place
-    (`sphero_core.background`).
-relative density, relative diameter
-    Optical density and equivalent diameter over the medians of the case's red cells that count: in accepted fields,
-    not cut by the edge. Before `relate_to_case`, the relative density holds the optical density itself and the relative
-    diameter is NaN.
+What each measure is stands in `sphero_core.measures`; those of light within the cell are in `sphero_core.shading`. Relative measures follow by
+`relate_to_case`: before it, the relative density holds the optical density itself and the relative diameter is NaN.
 """
 
 from __future__ import annotations
@@ -45,7 +19,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from sphero_core.background import OPACITY, background_level
+from sphero_core.background import background_level
+from sphero_core.shading import shade
 from sphero_core.types import Cell, CellMeasures, FieldFindings
 
 #: Longest side of the copy that shape is measured on, in pixels.
@@ -56,8 +31,6 @@ OUTLINE_SIGMA = 1.2
 STAIRCASE = 1.002
 #: Pixels below which a mask has an area but no shape.
 SMALLEST_SHAPE_AREA = 20
-#: Depth below the outline, as a share of the greatest: rim from, rim to, centre from.
-RIM_FROM, RIM_TO, CENTRE_FROM = 0.15, 0.45, 0.7
 
 _MARGIN = 5
 
@@ -81,26 +54,25 @@ def measure_cells(rgb: NDArray[np.uint8], cells: Sequence[Cell]) -> list[Cell]:
         return []
     background = background_level(rgb, cells)
     height, width = rgb.shape[:2]
-    green = np.asarray(cv2.extractChannel(rgb, 1), np.uint8)
     measured = []
     for cell in cells:
         x, y, w, h = cell.box
         clear = background.density_at((x + w / 2) / width, (y + h / 2) / height)
-        measured.append(replace(cell, measures=measure_cell(cell.mask, green[y : y + h, x : x + w], clear)))
+        measured.append(replace(cell, measures=measure_cell(cell.mask, rgb[y : y + h, x : x + w], clear)))
     return measured
 
 
-def measure_cell(mask: NDArray[np.bool_], green: NDArray[np.uint8], background_density: float) -> CellMeasures:
-    """Measures of one cell; definitions stand at the top of the module.
+def measure_cell(mask: NDArray[np.bool_], rgb: NDArray[np.uint8], background_density: float) -> CellMeasures:
+    """Measures of one cell; definitions stand in `sphero_core.measures`.
 
     Parameters
     ----------
     mask : ndarray of bool, shape (height, width)
         The cell's pixels, at least one.
-    green : ndarray of uint8, shape (height, width)
-        Green channel of the same pixels.
+    rgb : ndarray of uint8, shape (height, width, 3)
+        The same pixels of the field.
     background_density : float
-        -log10(I / 255) of the clear smear at the cell's place.
+        -log10(I / 255) of the clear smear at the cell's place, green.
 
     Returns
     -------
@@ -113,26 +85,44 @@ def measure_cell(mask: NDArray[np.bool_], green: NDArray[np.uint8], background_d
     diameter = float(np.sqrt(4.0 * area / np.pi))
     factor = -(-max(mask.shape) // WORKING_SIDE)
     share = _reduced_mask(whole, factor)
-    light = _reduced_light(green, factor, share.shape)
-    opacity = np.asarray(cv2.LUT(light, OPACITY), np.float32)
-    density = float(np.sum(opacity * share) / np.sum(share)) - background_density
-    nan = float("nan")
-    if area < SMALLEST_SHAPE_AREA:
-        return CellMeasures(area, diameter, nan, nan, nan, nan, nan, nan, density, nan)
-    perimeter = _perimeter(share) * factor / (STAIRCASE if factor == 1 else 1.0)
-    axis_ratio = _axis_ratio(share)
+    light = _reduced_light(np.asarray(cv2.extractChannel(rgb, 1), np.uint8), factor, share.shape)
     inside = np.asarray(share >= 0.5, np.uint8)
-    return CellMeasures(
+    shading = shade(share, inside, light, background_density)
+    red, green, blue = cv2.mean(rgb, whole)[:3]
+    nan = float("nan")
+    measures = CellMeasures(
         area_px=area,
         equivalent_diameter_px=diameter,
+        perimeter_px=nan,
+        circularity=nan,
+        eccentricity=nan,
+        axis_ratio=nan,
+        solidity=nan,
+        pallor_index=nan,
+        relative_density=shading.density,
+        relative_diameter=nan,
+        optical_density=shading.density,
+        density_deviation=shading.deviation,
+        texture_contrast=shading.contrast,
+        mean_red=red,
+        mean_green=green,
+        mean_blue=blue,
+    )
+    if area < SMALLEST_SHAPE_AREA:
+        return measures
+    perimeter = _perimeter(share) * factor / (STAIRCASE if factor == 1 else 1.0)
+    axis_ratio = _axis_ratio(share)
+    hull = _hull(inside)
+    return replace(
+        measures,
         perimeter_px=perimeter,
         circularity=float(4.0 * np.pi * area / perimeter**2),
         eccentricity=float(np.sqrt(1.0 - axis_ratio**2)),
         axis_ratio=axis_ratio,
-        solidity=_solidity(inside),
-        pallor_index=_pallor_index(inside, light),
-        relative_density=density,
-        relative_diameter=nan,
+        solidity=_solidity(inside, hull),
+        convexity=_convexity(inside, hull),
+        pallor_index=shading.pallor_index,
+        pallor_area_share=shading.pallor_area_share,
     )
 
 
@@ -251,22 +241,24 @@ def _axis_ratio(share: NDArray[np.float32]) -> float:
     return float(np.sqrt(max(0.0, half - spread) / (half + spread)))
 
 
-def _solidity(inside: NDArray[np.uint8]) -> float:
-    """Pixels over pixels of the convex hull; by Pick's theorem a lattice polygon holds A + b / 2 + 1 points."""
+def _hull(inside: NDArray[np.uint8]) -> NDArray[np.int32]:
+    """Corners of the convex hull, pixel centres, shape (n, 1, 2)."""
     outlines, _ = cv2.findContours(inside, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-    hull = cv2.convexHull(np.concatenate(outlines))
+    return np.asarray(cv2.convexHull(np.concatenate(outlines)), np.int32)
+
+
+def _solidity(inside: NDArray[np.uint8], hull: NDArray[np.int32]) -> float:
+    """Pixels over pixels of the convex hull; by Pick's theorem a lattice polygon holds A + b / 2 + 1 points."""
     corners = hull[:, 0, :]
     steps = np.diff(corners, axis=0, append=corners[:1])
     on_outline = int(np.sum(np.gcd(steps[:, 0], steps[:, 1])))
     return float(cv2.countNonZero(inside) / (cv2.contourArea(hull) + on_outline / 2 + 1))
 
 
-def _pallor_index(inside: NDArray[np.uint8], light: NDArray[np.uint8]) -> float:
-    depth = cv2.distanceTransform(inside, cv2.DIST_L2, cv2.DIST_MASK_5)
-    deepest = float(depth.max())
-    rim = light[(depth >= RIM_FROM * deepest) & (depth < RIM_TO * deepest)]
-    centre = light[depth >= CENTRE_FROM * deepest]
-    if len(rim) == 0 or len(centre) == 0:
-        return float("nan")
-    rim_light = max(1.0, float(np.median(rim)))
-    return (float(np.median(centre)) - rim_light) / rim_light
+def _convexity(inside: NDArray[np.uint8], hull: NDArray[np.int32]) -> float:
+    """Length of the hull's outline over that of the cell's outer one, by the same formula; a hole has no part in it."""
+    outlines, _ = cv2.findContours(inside, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    filled, convex = np.zeros_like(inside), np.zeros_like(inside)
+    cv2.drawContours(filled, outlines, -1, 1, cv2.FILLED)
+    cv2.fillConvexPoly(convex, hull, 1)
+    return _perimeter(convex.astype(np.float32)) / _perimeter(filled.astype(np.float32))

@@ -10,6 +10,7 @@ leads back to the pixels as they were stored, which is what exports use.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -91,33 +92,10 @@ class FieldImage:
 
 @dataclass(frozen=True, slots=True)
 class CellMeasures:
-    """Measures of one cell; definitions and formulas stand in `sphero_core.morphology`.
+    """Measures of one cell; what each is, its unit and its formula stand in `sphero_core.measures`.
 
-    Lengths are in true-proportion pixels of the field. A measure that cannot be had is NaN.
-
-    Attributes
-    ----------
-    area_px : float
-        Area in square pixels.
-    equivalent_diameter_px : float
-        sqrt(4 A / pi).
-    perimeter_px : float
-        Length of the outline.
-    circularity : float
-        4 pi A / P^2, 1 for a disc.
-    eccentricity : float
-        Of the ellipse with the same second moments, 0 for a disc.
-    axis_ratio : float
-        Minor over major axis of that ellipse.
-    solidity : float
-        Area over area of the convex hull.
-    pallor_index : float
-        (I_centre - I_rim) / I_rim of the green channel; above 0 where the centre is paler.
-    relative_density : float
-        Mean optical density -log10(I / I_background), green, over that of the median red cell of the case.
-        Before the cell is related to its case: the optical density itself.
-    relative_diameter : float
-        Equivalent diameter over that of the median red cell of the case.
+    Lengths are in true-proportion pixels of the field. A measure that cannot be had, or that an earlier version did not take, is NaN.
+    Before the cell is related to its case, `relative_density` is the optical density itself and `relative_diameter` NaN.
     """
 
     area_px: float
@@ -130,6 +108,14 @@ class CellMeasures:
     pallor_index: float
     relative_density: float
     relative_diameter: float
+    convexity: float = math.nan
+    pallor_area_share: float = math.nan
+    optical_density: float = math.nan
+    density_deviation: float = math.nan
+    texture_contrast: float = math.nan
+    mean_red: float = math.nan
+    mean_green: float = math.nan
+    mean_blue: float = math.nan
 
 
 @dataclass(frozen=True, slots=True, eq=False)

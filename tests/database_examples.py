@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 import numpy as np
 
+from db.measures import KEPT
 from db.session import Database, UnitOfWork
 from db.states import CaseState
 from db.views import Accepted, MessageView, ReportView
@@ -48,14 +50,19 @@ def accept(work: UnitOfWork, accession: str = "26-1", name: str = "one", frame: 
     )
 
 
+def kept_measures(values: Sequence[float]) -> CellMeasures:
+    """Measures as they are kept, before they are related to a case."""
+    kept = dict(zip(KEPT, values, strict=True))
+    return CellMeasures(**kept, relative_density=kept["optical_density"], relative_diameter=float("nan"))
+
+
 def findings(cells: int = 3, seed: int = 1) -> FieldFindings:
     """Findings with random masks, measures of every kind of number, and one cell without measures."""
     random = np.random.default_rng(seed)
     made = []
     for number in range(cells):
         mask = random.random((int(random.integers(1, 90)), int(random.integers(1, 90)))) < 0.7
-        numbers = [float(value) for value in random.normal(size=9)]
-        measures = CellMeasures(float("nan"), *numbers) if number else None
+        measures = kept_measures([float("nan"), *random.normal(size=len(KEPT) - 1).tolist()]) if number else None
         kind = list(CellClass)[number % len(CellClass)]
         made.append(Cell(kind, float(random.random()), 0.1, number, 7, mask, number == 1, number == 2, measures))
     return FieldFindings(tuple(made), 640, 480, 71.5, 2, 0.25, True, Quality(False, ("blurred", "thin — end")))

@@ -14,6 +14,7 @@ from db.views import CaseView, Identity
 from flows.analyse import CaseResult, CaseWork
 from flows.deliver import Sender
 from flows.message_pictures import MessagePictures
+from flows.message_reports import MessageReports
 from flows.release import Release, ReleasePolicy
 from flows.review_desk import ReviewDesk
 from flows.transports import MllpTransport
@@ -38,18 +39,30 @@ class Laboratory:
     profile: Profile
     files: dict[str, Path] = field(default_factory=dict)
     policy: ReleasePolicy = ReleasePolicy.PRELIMINARY
+    reports: MessageReports | None = None
 
     def work(self) -> CaseWork:
         pictures = MessagePictures(file=self.files.__getitem__, url="http://sphero:8080")
         profiles = {"lis": self.profile}
         release = Release(
-            database=self.database, profiles=profiles, pictures=pictures, clock=self.clock, policy=self.policy
+            database=self.database,
+            profiles=profiles,
+            pictures=pictures,
+            clock=self.clock,
+            policy=self.policy,
+            reports=self.reports,
         )
         return CaseWork(database=self.database, store=Path(), release=release, pixel_aspect=1.0)
 
     def desk(self) -> ReviewDesk:
         pictures = MessagePictures(file=self.files.__getitem__, url="http://sphero:8080")
-        return ReviewDesk(database=self.database, profiles={"lis": self.profile}, pictures=pictures, clock=self.clock)
+        return ReviewDesk(
+            database=self.database,
+            profiles={"lis": self.profile},
+            pictures=pictures,
+            clock=self.clock,
+            reports=self.reports,
+        )
 
     def report(self, case: CaseView) -> CaseResult:
         """Count a case and commit what leaves; it must leave."""

@@ -58,7 +58,7 @@ def show_case(
         return
     shown["lineage"] = as_text(shown["lineage"])
     print_facts({name: value for name, value in shown.items() if not isinstance(value, list)})
-    for name in ("fields", "refused files", "reports", "messages", "lineage"):
+    for name in ("statistics", "limitations", "fields", "refused files", "reports", "messages", "lineage"):
         if shown[name]:
             print(f"\n{name}")
             print_rows(shown[name], as_json=False, empty="")
@@ -105,6 +105,7 @@ def _details(work: UnitOfWork, case: CaseView) -> dict[str, Any]:
         "flow run": case.flow_run_id,
         "relabelled cells": work.reviews.relabelled(case.case_id),
         "order": order.order_id if (order := work.orders.of_case(case.case_id)) is not None else None,
+        **_counted(work, case),
         "fields": [
             {
                 "number": field.number,
@@ -149,6 +150,22 @@ def _details(work: UnitOfWork, case: CaseView) -> dict[str, Any]:
             for message in work.outbox.of_case(case.case_id)
         ],
         "lineage": lineage_rows(work, case.case_id),
+    }
+
+
+def _counted(work: UnitOfWork, case: CaseView) -> dict[str, Any]:
+    """What stands behind the numbers of the latest version."""
+    from sphero_core.case_facts import case_facts
+
+    reports = work.reports.of_case(case.case_id)
+    if not reports or reports[-1].not_obtained is not None:
+        return {"statistics": [], "limitations": []}
+    counts = reports[-1].counts
+    interval = [] if counts.ci95 is None else [("95 % interval", f"{counts.ci95[0]:.1f} to {counts.ci95[1]:.1f} %")]
+    detected = [counts.grading.reason] if counts.grading else []
+    return {
+        "statistics": [{"what": name, "value": value} for name, value in (*interval, *case_facts(counts))],
+        "limitations": [{"limitation": text} for text in (*detected, *counts.limitations)],
     }
 
 

@@ -171,10 +171,14 @@ def _make_report(report: ReportView, actor: Actor) -> None:
     """Make the report for people while the case is as it was signed; the signature stands whatever becomes of it."""
     from db.errors import DatabaseError
     from flows.errors import ReviewRefused
-    from flows.review_wiring import make_report_desk
+    from flows.places import places_of
+    from flows.report_wiring import make_report_desk
 
     try:
-        make_report_desk(loaded_settings(), open_database()).files(report.case_id, actor.login, report.revision)
+        settings = loaded_settings()
+        make_report_desk(settings, places_of(settings), open_database()).files(
+            report.case_id, actor.login, report.revision
+        )
     except (DatabaseError, OSError, ReviewRefused) as error:
         reason = error if isinstance(error, ReviewRefused) else type(error).__name__
         print(f"sphero: the result is signed, but its report for people could not be made: {reason}", file=sys.stderr)

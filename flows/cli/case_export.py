@@ -31,7 +31,8 @@ def export_case(
     if what not in WHAT:
         raise typer.BadParameter(f"must be one of {', '.join(WHAT)}", param_hint="--what")
     from flows.outcome import read_material
-    from flows.review_wiring import make_report_desk
+    from flows.places import places_of
+    from flows.report_wiring import make_report_desk
 
     files: dict[str, bytes] = {}
     with refusals():
@@ -41,7 +42,7 @@ def export_case(
             with database.reading() as work:
                 files |= _cells(read_material(work, work.cases.get(case_id)))
         if what != "cells":
-            desk = make_report_desk(settings, database)
+            desk = make_report_desk(settings, places_of(settings), database)
             files |= {
                 f"report.{kind}": data for kind, data in desk.files(case_id, actor.login, version or None).items()
             }

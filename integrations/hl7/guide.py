@@ -18,9 +18,11 @@ from integrations.hl7.names import SEGMENTS, field_names
 from integrations.hl7.observations import status_of
 from integrations.hl7.profile import Code, Observation, Profile, SendPictures, Value
 from integrations.hl7.reading import read_message
-from integrations.hl7.result import Picture, ReportedResult, ResultStatus
+from integrations.hl7.result import Document, Picture, ReportedResult, ResultStatus
 from integrations.hl7.sample import SAMPLES
 
+HERE = "http://sphero.example:8080"
+PDF = b"%PDF-1.7"
 JPEG = bytes.fromhex("ffd8ffe000104a46494600010100000100010000ffd9")
 _BASE64 = re.compile(r"(Base64\^.{12})[^|\r]*")
 
@@ -36,7 +38,7 @@ DECISIONS = {
 
 def guide(profile: Profile) -> str:
     """The guide in Markdown."""
-    samples = {status: _with_picture(sample, profile) for status, sample in SAMPLES.items()}
+    samples = {status: _with_attachments(sample, profile) for status, sample in SAMPLES.items()}
     messages = {status: build_message(sample, profile, "lis").body for status, sample in samples.items()}
     parts = [
         _head(profile),
@@ -49,12 +51,16 @@ def guide(profile: Profile) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _with_picture(sample: ReportedResult, profile: Profile) -> ReportedResult:
-    if profile.pictures.send is SendPictures.NONE:
+def _with_attachments(sample: ReportedResult, profile: Profile) -> ReportedResult:
+    if profile.pictures.send is not SendPictures.NONE:
+        url = f"{profile.pictures.url or HERE}/pictures/0f3a"
+        pointed = profile.pictures.send is SendPictures.POINTER
+        sample = replace(sample, pictures=(Picture(url=url) if pointed else Picture(jpeg=JPEG),))
+    if profile.report.send is SendPictures.NONE:
         return sample
-    url = f"{profile.pictures.url or 'http://sphero.example:8080'}/pictures/0f3a"
-    pointed = profile.pictures.send is SendPictures.POINTER
-    return replace(sample, pictures=(Picture(url=url) if pointed else Picture(jpeg=JPEG),))
+    url = f"{profile.report.url or HERE}/reports/0f3a.pdf"
+    pointed = profile.report.send is SendPictures.POINTER
+    return replace(sample, document=Document(url=url) if pointed else Document(pdf=PDF))
 
 
 def _head(profile: Profile) -> str:
@@ -114,14 +120,20 @@ def _observations(profile: Profile) -> list[str]:
             VALUES[each.value],
         )
         for each in profile.observations
-        if each.value is not Value.PICTURE or profile.pictures.send is not SendPictures.NONE
+        if profile.sends(each.value)
     ]
     return _table(("OBX-3", "text", "OBX-2", "OBX-6", "what"), rows)
 
 
 def _data_type(observation: Observation, profile: Profile) -> str:
     picture = "ED" if profile.pictures.send is SendPictures.EMBEDDED else "RP"
-    kinds = {Value.PRESENCE: profile.dialect.coded, Value.FINDING: "TX", Value.PICTURE: picture}
+    report = "ED" if profile.report.send is SendPictures.EMBEDDED else "RP"
+    kinds = {
+        Value.PRESENCE: profile.dialect.coded,
+        Value.FINDING: "TX",
+        Value.PICTURE: picture,
+        Value.REPORT: report,
+    }
     return kinds.get(observation.value, "NM")
 
 

@@ -28,6 +28,7 @@ VALUES: Mapping[Value, str] = MappingProxyType(
         Value.EVALUATED: "red cells counted, spherocytes included",
         Value.FINDING: "the result in one line with its 95 % interval; the NTE that follow hold limitations and remarks",
         Value.PICTURE: "a field with its cells outlined; OBX-4 counts them",
+        Value.REPORT: "the report for people of this version as PDF/A: embedded, or its address, which asks who reads",
     }
 )
 

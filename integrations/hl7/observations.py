@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 from integrations.errors import ResultRefused
 from integrations.hl7.escape import Charset, escape_lines, escape_text
 from integrations.hl7.profile import Code, Observation, Profile, SendPictures, Value
-from integrations.hl7.result import Picture, ReportedResult, ResultStatus
+from integrations.hl7.result import Document, Picture, ReportedResult, ResultStatus
+from sphero_core.case_facts import seen_beside
 from sphero_core.types import CaseCounts
 
 PRODUCT = "SPHERO"
@@ -94,8 +95,12 @@ def rows_of(result: ReportedResult, profile: Profile, texts: Texts) -> tuple[Row
     """The full set of observations, in the profile's order."""
     rows: list[Row] = []
     for observation in profile.observations:
+        if not profile.sends(observation.value):
+            continue
         if observation.value is Value.PICTURE:
             rows += _pictures(observation, result, profile, texts)
+        elif observation.value is Value.REPORT:
+            rows.append(_report(observation, result, profile, texts))
         elif observation.value is not Value.PRESENCE or result.presence is not None or result.counts is None:
             rows.append(_row(observation, result, profile, texts))
     status = status_of(result, profile)[1]
@@ -141,8 +146,6 @@ def _presence(observation: Observation, result: ReportedResult, profile: Profile
 
 
 def _pictures(observation: Observation, result: ReportedResult, profile: Profile, texts: Texts) -> list[Row]:
-    if profile.pictures.send is SendPictures.NONE:
-        return []
     data_type = "ED" if profile.pictures.send is SendPictures.EMBEDDED else "RP"
     return [
         Row(
@@ -163,6 +166,22 @@ def _picture(picture: Picture, data_type: str, texts: Texts) -> tuple[str, ...]:
     return ()
 
 
+def _report(observation: Observation, result: ReportedResult, profile: Profile, texts: Texts) -> Row:
+    choice, document = profile.report, result.document if result.counts is not None else Document()
+    kind = (
+        texts.one(choice.type_of_data, "OBX-5 type of the report"),
+        texts.one(choice.subtype, "OBX-5 subtype of the report"),
+    )
+    notes = (texts.one(document.note, "NTE-3 report"),) if document.note else ()
+    data_type = "ED" if choice.send is SendPictures.EMBEDDED else "RP"
+    value: tuple[str, ...] = ()
+    if data_type == "ED" and document.pdf is not None:
+        value = (PRODUCT, *kind, "Base64", base64.b64encode(document.pdf).decode("ascii"))
+    if data_type == "RP" and document.url is not None:
+        value = (texts.one(document.url, "OBX-5 report's address"), PRODUCT, *kind)
+    return Row(observation, data_type, value, notes=notes)
+
+
 def _notes(result: ReportedResult) -> tuple[str, ...]:
     """What a reader must know of the whole result."""
     if result.counts is None:
@@ -173,13 +192,13 @@ def _notes(result: ReportedResult) -> tuple[str, ...]:
         ResultStatus.CORRECTED: (NOTE_CORRECTED,),
         ResultStatus.WRONG_PATIENT: (NOTE_WRONG_PATIENT,),
     }.get(result.status, ())
-    return (*result.counts.limitations, NOTE_DECISION_SUPPORT, *special, result.comment)
+    return (*seen_beside(result.counts), *result.counts.limitations, NOTE_DECISION_SUPPORT, *special, result.comment)
 
 
 def _bearer(rows: list[Row]) -> int:
-    """Which row carries the notes: the finding, or else the last one that is no picture."""
+    """Which row carries the notes: the finding, or else the last one that is neither picture nor report."""
     places = {row.observation.value: place for place, row in enumerate(rows)}
-    others = [place for value, place in places.items() if value is not Value.PICTURE]
+    others = [place for value, place in places.items() if value not in (Value.PICTURE, Value.REPORT)]
     return places.get(Value.FINDING, others[-1])
 
 

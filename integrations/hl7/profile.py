@@ -2,7 +2,7 @@
 
 `profile_file` reads a profile from a TOML file; these are the values it comes to, with our defaults.
 
-Verified codes: LOINC 802-9, 58408-6, 6742-1, 72170-4; SNOMED CT 260373001, 260415000, 119297000. No LOINC code was found
+Verified codes: LOINC 802-9, 58408-6, 6742-1, 72170-4, 11502-2; SNOMED CT 260373001, 260415000, 119297000. No LOINC code was found
 for a spherocyte percentage, a spherocyte count or the number of red cells evaluated: these stand in the local system
 `99SPH`.
 """
@@ -41,10 +41,11 @@ class Value(StrEnum):
     EVALUATED = "evaluated"
     FINDING = "finding"
     PICTURE = "picture"
+    REPORT = "report"
 
 
 ALWAYS_TOLD = (Value.PERCENT, Value.SPHEROCYTES, Value.EVALUATED, Value.FINDING)
-"""What each result has: a presence needs a grade, a picture one that can be sent."""
+"""What each result has: a presence needs a grade; pictures and the report leave where the profile sends them."""
 
 UNITS: Mapping[Value, Code] = MappingProxyType(
     {
@@ -71,6 +72,7 @@ OBSERVATIONS = (
     Observation(Value.EVALUATED, Code("RBCEVAL", "Erythrocytes evaluated"), UNITS[Value.EVALUATED]),
     Observation(Value.FINDING, Code("6742-1", "Erythrocyte morphology finding [Identifier] in Blood", "LN")),
     Observation(Value.PICTURE, Code("72170-4", "Photographic image", "LN")),
+    Observation(Value.REPORT, Code("11502-2", "Laboratory report", "LN")),
 )
 
 GRADES: Mapping[str, Code] = MappingProxyType({grade: Code(grade, grade) for grade in ("0", "1+", "2+", "3+", "4+")})
@@ -89,7 +91,7 @@ class Codes:
 
 
 class SendPictures(StrEnum):
-    """How pictures of the fields leave."""
+    """How pictures of the fields, and the report for people, leave."""
 
     NONE = "none"
     EMBEDDED = "embedded"
@@ -115,6 +117,29 @@ class PictureChoice:
     send: SendPictures = SendPictures.NONE
     most: int = 4
     max_bytes: int = 150_000
+    url: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ReportChoice:
+    """How the report for people (PDF) leaves.
+
+    Attributes
+    ----------
+    send : SendPictures
+        Embedded (ED, Base64), by pointer (RP, an address of our HTTP port, which asks who reads), or not at all.
+    type_of_data, subtype : str
+        ED.2 and ED.3, or RP.3 and RP.4; receivers differ (HL7 tables 0191 and 0291).
+    max_bytes : int
+        Of the PDF; a larger one is left out, and the message says so.
+    url : str
+        What a pointer begins with, as the receiver reaches it; empty for the address in `[http]`.
+    """
+
+    send: SendPictures = SendPictures.NONE
+    type_of_data: str = "AP"
+    subtype: str = "PDF"
+    max_bytes: int = 3_000_000
     url: str = ""
 
 
@@ -209,6 +234,7 @@ class Profile:
     codes: Codes = field(default_factory=Codes)
     observations: tuple[Observation, ...] = OBSERVATIONS
     pictures: PictureChoice = field(default_factory=PictureChoice)
+    report: ReportChoice = field(default_factory=ReportChoice)
     acknowledgement: Acknowledgement = field(default_factory=Acknowledgement)
 
     def __post_init__(self) -> None:
@@ -256,14 +282,22 @@ class Profile:
             if len(set(names)) < len(names):
                 raise ProfileError(f"[[observation]]: a {what} stands twice; each OBX has its own")
 
+    def sends(self, value: Value) -> bool:
+        """Whether an OBX of this value may be in a message."""
+        choice = {Value.PICTURE: self.pictures.send, Value.REPORT: self.report.send}.get(value)
+        return choice is not SendPictures.NONE
+
     def _check_pictures(self) -> None:
-        wanted = self.pictures.send is not SendPictures.NONE
-        if wanted and not any(observation.value is Value.PICTURE for observation in self.observations):
-            raise ProfileError('[pictures] send: there is no [[observation]] with value "picture" to send them in')
-        if self.pictures.most * self.pictures.max_bytes * 4 // 3 > MAX_MESSAGE_BYTES // 2:
-            raise ProfileError(
-                f"[pictures] most times max_bytes, in Base64, must stay below {MAX_MESSAGE_BYTES // 2} bytes"
-            )
+        told = {observation.value for observation in self.observations}
+        for table, value in (("pictures", Value.PICTURE), ("report", Value.REPORT)):
+            if self.sends(value) and value not in told:
+                raise ProfileError(f'[{table}] send: there is no [[observation]] with value "{value}" to send it in')
+        for table, most in (
+            ("pictures] most times", self.pictures.most * self.pictures.max_bytes),
+            ("report]", self.report.max_bytes),
+        ):
+            if most * 4 // 3 > MAX_MESSAGE_BYTES // 2:
+                raise ProfileError(f"[{table} max_bytes, in Base64, must stay below {MAX_MESSAGE_BYTES // 2} bytes")
 
     def _check_acknowledgement(self) -> None:
         asked = self.acknowledgement

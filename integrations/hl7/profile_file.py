@@ -15,7 +15,16 @@ from integrations.errors import ProfileError
 from integrations.hl7 import profile as values
 from integrations.hl7.ack import AckCode, Decision
 from integrations.hl7.escape import Charset
-from integrations.hl7.profile import UNITS, Acknowledgement, Codes, Observation, PictureChoice, Profile, Value
+from integrations.hl7.profile import (
+    UNITS,
+    Acknowledgement,
+    Codes,
+    Observation,
+    PictureChoice,
+    Profile,
+    ReportChoice,
+    Value,
+)
 from integrations.hl7.profile_table import ProfileTable
 from integrations.hl7.versions import DIALECTS, MessageType, Version
 
@@ -133,6 +142,7 @@ def _read(table: ProfileTable, name: str, sending_application: str, sending_faci
         "unverified_status": table.choice("unverified_status", values.UNVERIFIED, "P"),
         "acknowledgement": _acknowledgement(table.table("acknowledgement")),
         "pictures": _pictures(table.table("pictures")),
+        "report": _report(table.table("report")),
         "codes": _codes(table.table("codes")),
         "observations": _observations(table),
     }
@@ -161,12 +171,30 @@ def _pictures(table: ProfileTable) -> PictureChoice:
         table.word("send", values.SendPictures, default.send),
         table.number("most", default.most, 1, 50),
         table.number("max_bytes", default.max_bytes, 10_000, 4_000_000),
-        table.text("url", default.url),
+        _address(table, default.url),
     )
-    if choice.url and not choice.url.startswith(("http://", "https://")):
-        table.wrong("url", "must be empty or begin with http:// or https://")
     table.refuse_unknown()
     return choice
+
+
+def _report(table: ProfileTable) -> ReportChoice:
+    default = ReportChoice()
+    choice = ReportChoice(
+        table.word("send", values.SendPictures, default.send),
+        table.text("type", default.type_of_data),
+        table.text("subtype", default.subtype),
+        table.number("max_bytes", default.max_bytes, 100_000, 6_000_000),
+        _address(table, default.url),
+    )
+    table.refuse_unknown()
+    return choice
+
+
+def _address(table: ProfileTable, default: str) -> str:
+    url = table.text("url", default)
+    if url and not url.startswith(("http://", "https://")):
+        table.wrong("url", "must be empty or begin with http:// or https://")
+    return url
 
 
 def _codes(table: ProfileTable) -> Codes:

@@ -142,6 +142,25 @@ class Picture:
 
 
 @dataclass(frozen=True, slots=True)
+class Document:
+    """The report for people of this version; exactly as it leaves.
+
+    Attributes
+    ----------
+    pdf : bytes or None
+        When embedded.
+    url : str or None
+        When by pointer. With neither, the receiver is told that there is none.
+    note : str
+        Why there is none, in words.
+    """
+
+    pdf: bytes | None = field(default=None, repr=False)
+    url: str | None = field(default=None, repr=False)
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class ReportedResult:
     """What one message tells about one case.
 
@@ -180,6 +199,8 @@ class ReportedResult:
         Of the reviewer.
     pictures : tuple of Picture
         As many as the version before had, or more.
+    document : Document
+        The report for people; told only where the profile sends one.
     """
 
     case_id: str
@@ -199,6 +220,7 @@ class ReportedResult:
     presence: Presence | None = None
     comment: str = field(default="", repr=False)
     pictures: tuple[Picture, ...] = ()
+    document: Document = Document()
 
 
 def require_tellable(result: ReportedResult) -> Patient:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from sphero_core.case_facts import case_facts
 from sphero_core.types import CaseCounts
 
 TITLE = "Red cell morphology: spherocytes"
@@ -141,12 +142,7 @@ class ReportContent:
             rows.insert(1, ("95 % interval", f"{counts.ci95[0]:.1f} to {counts.ci95[1]:.1f} %"))
         if counts.grading is not None:
             rows.append(("Grade", f"{self.grade} by the scheme {counts.grading.scheme}"))
-        statistics = counts.statistics
-        if statistics is not None:
-            if statistics.microcytes is not None and counts.red_cells:
-                share = 100 * statistics.microcytes / counts.red_cells
-                rows.append((f"Microcytes (below {statistics.microcyte_um:g} um)", f"{share:.1f} %"))
-            rows.append(("Platelets, white cells seen", f"{statistics.platelets}, {statistics.wbc}"))
+        rows += case_facts(counts)
         return tuple(rows)
 
     @property

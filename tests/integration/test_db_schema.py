@@ -21,10 +21,13 @@ from db.errors import (
     SchemaMismatch,
     UnsupportedDatabase,
 )
-from db.schema import Base, CellRow
+from db.measure_schema import CellMeasuresRow
+from db.measures import KEPT
+from db.schema import Base
 from db.session import Database
 from db.upgrade import SchemaState
 from db.views import Identity
+from sphero_core.measures import BY_NAME
 from sphero_core.types import CellMeasures
 from tests.database_examples import ManualClock, accept
 from tests.support import free_port
@@ -67,8 +70,8 @@ def test_the_migrations_lead_to_the_tables_of_the_program(database: Database, da
 
 
 def test_every_measure_has_its_column() -> None:
-    columns = set(CellRow.__table__.columns.keys())
-    assert {field.name for field in fields(CellMeasures)} <= columns
+    assert list(CellMeasuresRow.__table__.columns.keys()) == ["analysis_id", "number", *KEPT]
+    assert {field.name for field in fields(CellMeasures)} == set(BY_NAME)
 
 
 def test_programs_that_start_at_once_upgrade_one_after_the_other(database_url: str) -> None:

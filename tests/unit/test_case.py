@@ -1,4 +1,4 @@
-"""A field whose cells are much larger than the network needs is analysed smaller, and tells the same."""
+"""The same field tells the same: analysed smaller because its cells are large, as PNG, DICOM or JPEG, turned or mirrored."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from sphero_core.image import read_image
 from sphero_core.render import draw_overlay
 from sphero_core.synthetic import SyntheticField, draw_smear, random_style
 from sphero_core.types import FieldFindings, FieldImage
+from tests.invariance import AS_DICOM, AS_JPEG, AS_PNG, TURNED, Counted, count_ways, drawn, missed
 
 DIAMETER = 280.0
 SAME = {
@@ -83,3 +84,17 @@ def test_the_overlay_of_the_whole_picture_is_that_of_the_smaller_one(detector: D
     small, large = (draw_overlay(each, findings, um_per_pixel=0.05).astype(int) for each in (image, whole))
     assert small.shape == large.shape
     assert np.abs(small - large).mean() < 2
+
+
+def test_a_case_has_the_same_counts_as_png_dicom_and_jpeg_and_turned(detector: Detector) -> None:
+    counted = count_ways(detector, drawn(0.2, 3), (AS_PNG, AS_DICOM, AS_JPEG, TURNED[0], TURNED[3]))
+    assert counted[AS_PNG.name].red_cells > 60
+    assert counted[AS_PNG.name].spherocytes > 8
+    assert missed(counted) == []
+
+
+def test_each_bar_of_invariance_can_be_missed() -> None:
+    base, other = Counted(((100, 20), (100, 20))), Counted(((100, 20), (103, 16)))
+    ways = (AS_DICOM, AS_JPEG, TURNED[0])
+    assert missed({AS_PNG.name: base} | {way.name: base for way in ways}) == []
+    assert missed({AS_PNG.name: base} | {way.name: other for way in ways}) == [way.name for way in ways]

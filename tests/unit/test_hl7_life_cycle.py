@@ -11,9 +11,9 @@ import pytest
 
 from integrations.hl7.conformance import violations
 from integrations.hl7.message import build_message
-from integrations.hl7.profile import OBSERVATIONS, PictureChoice, Profile, SendPictures, Value
+from integrations.hl7.profile import OBSERVATIONS, PictureChoice, Profile, ReportChoice, SendPictures, Value
 from integrations.hl7.profile_file import load_profile, shipped_profiles
-from integrations.hl7.result import Picture, Presence, ReportedResult, ResultStatus
+from integrations.hl7.result import Document, Picture, Presence, ReportedResult, ResultStatus
 from integrations.hl7.sample import SAMPLES
 from integrations.hl7.versions import MessageType, Version
 from tests.hl7_examples import PLAIN, PROFILE
@@ -70,7 +70,7 @@ def test_each_version_has_the_full_set_a_new_control_id_and_a_later_time() -> No
     messages = [parsed(sample, PROFILE) for sample in samples]
     codes = {tuple(column(message, "OBX", 3)) for message in messages}
     assert len(codes) == 1
-    assert len(codes.pop()) == len(OBSERVATIONS) - 1, "all but the picture"
+    assert len(codes.pop()) == len(OBSERVATIONS) - 2, "all but picture and report"
     assert len({str(message["MSH"][0][10]) for message in messages}) == len(messages)
     by_revision = sorted(SAMPLES.values(), key=lambda sample: sample.revision)
     final, corrected = SAMPLES[ResultStatus.FINAL], SAMPLES[ResultStatus.CORRECTED]
@@ -182,6 +182,20 @@ def test_pictures_embedded_or_by_pointer_and_those_that_are_gone() -> None:
     assert column(pointer, "OBX", 5)[-2:] == ["http://sphero:8080/pictures/1?a\\T\\b^SPHERO^IM^JPEG", ""]
     assert column(pointer, "OBX", 2)[-2:] == ["RP", "RP"]
     assert "72170-4" not in str(parsed(replace(PLAIN, pictures=pictures), PROFILE))
+
+
+def test_the_report_is_embedded_or_pointed_to_and_one_that_is_gone_is_told() -> None:
+    pdf, address = b"%PDF-1.7 |^~\\& \r\n", "http://sphero:8080/reports/1.pdf?a&b"
+    result, embed = replace(PLAIN, document=Document(pdf, address)), ReportChoice(SendPictures.EMBEDDED)
+    embedded = parsed(result, replace(PROFILE, report=embed))
+    assert column(embedded, "OBX", 5)[-1] == f"SPHERO^AP^PDF^Base64^{base64.b64encode(pdf).decode()}"
+    point = ReportChoice(SendPictures.POINTER, "application", "pdf")
+    pointer = parsed(result, replace(PROFILE, report=point))
+    assert column(pointer, "OBX", 5)[-1] == "http://sphero:8080/reports/1.pdf?a\\T\\b^SPHERO^application^pdf"
+    gone = parsed(replace(PLAIN, document=Document(note="Too large.")), replace(PROFILE, report=embed))
+    assert (column(gone, "OBX", 5)[-1], column(gone, "OBX", 11)[-1]) == ("", "X")
+    assert column(gone, "NTE", 3)[-1] == "Too large."
+    assert "11502-2" not in str(parsed(result, PROFILE))
 
 
 def test_every_version_is_tried() -> None:

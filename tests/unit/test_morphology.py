@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from skimage.feature import graycomatrix
 from skimage.measure import perimeter_crofton, regionprops
 from skimage.morphology import convex_hull_image
 
@@ -19,8 +20,12 @@ SHIFTS = [(0.0, 0.0), (0.5, 0.0), (0.31, 0.47), (-0.2, 0.44), (0.05, -0.38)]
 ANGLES = [0.0, 0.2, math.pi / 8, 0.6, math.pi / 4, 1.1, math.pi / 2]
 
 
+def grey(light: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return np.repeat(light[:, :, None], 3, axis=2)
+
+
 def shape_of(mask: Mask) -> CellMeasures:
-    return measure_cell(mask, np.full(mask.shape, 120, np.uint8), 0.0)
+    return measure_cell(mask, grey(np.full(mask.shape, 120, np.uint8)), 0.0)
 
 
 @pytest.mark.parametrize(("diameter", "bound"), [(20, 0.016), (40, 0.006), (75, 0.004), (150, 0.003), (280, 0.002)])
@@ -72,6 +77,7 @@ def test_measures_agree_with_scikit_image(mask: Mask) -> None:
     peer = regionprops(mask.astype(np.uint8))[0]
     measures = shape_of(mask)
     assert measures.area_px == peer.area
+    assert measures.equivalent_diameter_px == pytest.approx(peer.equivalent_diameter_area)
     assert measures.eccentricity == pytest.approx(peer.eccentricity, abs=0.03)
     hull = convex_hull_image(mask, offset_coordinates=False)
     assert measures.solidity == pytest.approx(mask.sum() / hull.sum(), abs=0.005)
@@ -100,10 +106,63 @@ def test_the_pallor_index_is_the_relative_difference_of_centre_and_rim(diameter:
     mask = disc(diameter)
     y, x = np.mgrid[0 : mask.shape[0], 0 : mask.shape[1]] + 0.5 - np.array(mask.shape).reshape(2, 1, 1) / 2
     pale_centre = np.where(np.hypot(x, y) < 0.4 * diameter / 2, 180, 120).astype(np.uint8)
-    assert measure_cell(mask, pale_centre, 0.0).pallor_index == pytest.approx(0.5)
+    assert measure_cell(mask, grey(pale_centre), 0.0).pallor_index == pytest.approx(0.5)
     dark_centre = np.where(np.hypot(x, y) < 0.4 * diameter / 2, 90, 120).astype(np.uint8)
-    assert measure_cell(mask, dark_centre, 0.0).pallor_index == pytest.approx(-0.25)
+    assert measure_cell(mask, grey(dark_centre), 0.0).pallor_index == pytest.approx(-0.25)
     assert shape_of(mask).pallor_index == 0.0
+
+
+@pytest.mark.parametrize("diameter", [40, 70, 280])
+@pytest.mark.parametrize("share", [0.3, 0.5])
+def test_the_pallor_area_is_that_of_the_pale_centre(diameter: int, share: float) -> None:
+    mask = disc(diameter)
+    y, x = np.mgrid[0 : mask.shape[0], 0 : mask.shape[1]] + 0.5 - np.array(mask.shape).reshape(2, 1, 1) / 2
+    pale = np.where(np.hypot(x, y) < share * diameter / 2, 200, 120).astype(np.uint8)
+    clear = math.log10(255 / 240)
+    assert measure_cell(mask, grey(pale), clear).pallor_area_share == pytest.approx(share**2, abs=0.03)
+    assert measure_cell(mask, grey(np.full(mask.shape, 120, np.uint8)), clear).pallor_area_share == 0.0
+    faint = np.where(pale == 200, 125, 120).astype(np.uint8)
+    assert measure_cell(mask, grey(faint), clear).pallor_area_share == 0.0
+
+
+def test_convexity_falls_with_crenation_and_not_with_a_hole() -> None:
+    for convex in (disc(40), disc(200), ellipse(60, 35, 0.4), square(50, 0.3)):
+        assert shape_of(convex).convexity == pytest.approx(1.0, abs=0.01)
+    assert shape_of(annulus(60, 30)).convexity == pytest.approx(1.0, abs=0.01)
+    y, x = np.mgrid[0:80, 0:80] - 39.5
+    crenated = [shape_of(np.hypot(x, y) < 30 + spike * np.cos(10 * np.arctan2(y, x))).convexity for spike in (0, 3, 5)]
+    assert crenated == sorted(crenated, reverse=True)
+    assert crenated[2] < 0.9
+
+
+def test_convexity_agrees_with_scikit_image() -> None:
+    y, x = np.mgrid[0:70, 0:70] - 34.5
+    bean = (np.hypot(x, y) < 32) & (np.hypot(x - 32, y) > 14)
+    hull = convex_hull_image(bean, offset_coordinates=False)
+    expected = perimeter_crofton(hull, 4) / perimeter_crofton(bean, 4)
+    assert shape_of(bean).convexity == pytest.approx(expected, abs=0.02)
+
+
+@pytest.mark.parametrize("mask", [disc(37), ellipse(60, 40, 0.7), annulus(50, 20)])
+def test_texture_is_the_contrast_of_the_co_occurrence_matrix(mask: Mask) -> None:
+    light = np.random.default_rng(1).integers(90, 160, mask.shape).astype(np.uint8)
+    matrix = graycomatrix(np.where(mask, light, 0), [1], [0, math.pi / 2], 256, symmetric=True).astype(float)
+    matrix[0] = matrix[:, 0] = 0  # pairs that leave the cell
+    level = np.arange(256)
+    steps = (level[:, None] - level[None]) ** 2
+    expected = (matrix.sum(axis=(2, 3)) * steps).sum() / matrix.sum()
+    assert measure_cell(mask, grey(light), 0.0).texture_contrast == pytest.approx(expected)
+
+
+def test_colours_and_density_are_means_over_the_mask() -> None:
+    mask, random = disc(37), np.random.default_rng(2)
+    rgb = random.integers(60, 240, (*mask.shape, 3)).astype(np.uint8)
+    measures = measure_cell(mask, rgb, 0.05)
+    expected = rgb[mask].mean(axis=0)
+    assert (measures.mean_red, measures.mean_green, measures.mean_blue) == pytest.approx(tuple(expected))
+    density = -np.log10(rgb[..., 1][mask] / 255)
+    assert measures.optical_density == pytest.approx(density.mean() - 0.05, abs=1e-5)
+    assert measures.density_deviation == pytest.approx(density.std(), abs=1e-5)
 
 
 def smear(
@@ -117,8 +176,7 @@ def smear(
         transmitted[y : y + mask.shape[0], x : x + mask.shape[1]][mask] = share
         cells.append(Cell(CellClass.RBC, 0.9, 0.95, x, y, mask))
     lamp = 210 * (1 + tilt * (np.arange(640) / 640 - 0.5))
-    grey = np.round(transmitted * lamp).astype(np.uint8)
-    return np.repeat(grey[:, :, None], 3, axis=2), cells
+    return grey(np.round(transmitted * lamp).astype(np.uint8)), cells
 
 
 def test_density_is_relative_to_the_clear_smear_beside_the_cell() -> None:

@@ -9,10 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import tests.interval_coverage
 from sphero_core.grading import DAVIS, GradingRule
 from sphero_core.interval import field_effect, field_interval, wilson_interval
 from sphero_core.statistics import count_case, outlier_fields
 from sphero_core.types import Cell, CellClass, CellMeasures, FieldFindings, Quality
+from tests.interval_coverage import coverage
 
 RULE = GradingRule(DAVIS, 0.85)
 
@@ -161,3 +163,16 @@ def test_saturation_overlap_and_missing_scale_are_told() -> None:
     assert "40% of the counted red cells" in told
     assert "No scale in micrometres" in told
     assert told.isascii()
+
+
+@pytest.mark.parametrize(("percent", "correlation"), [(2.0, 0.01), (5.0, 0.05), (30.0, 0.1)])
+def test_the_interval_holds_the_known_percentage_as_often_as_it_says(percent: float, correlation: float) -> None:
+    # The whole table is that of `python -m tests.interval_coverage`; 300 draws tell it to 1.5 points.
+    assert coverage(percent, correlation, fields=20, draws=300, seed=7) >= 0.93 - 0.03
+
+
+def test_an_interval_that_ignores_fields_would_cover_too_little(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        tests.interval_coverage, "field_interval", lambda hits, cells: wilson_interval(sum(hits), sum(cells))
+    )
+    assert coverage(30.0, 0.1, fields=20, draws=300, seed=7) < 0.7
