@@ -37,7 +37,7 @@ def seen_beside(counts: CaseCounts) -> tuple[str, ...]:
     if statistics.microcytes is not None:
         share = _microcyte_percent(statistics, red)
         said.append(f"{_microcyte_label(statistics)}: {statistics.microcytes} of {red} red cells ({share:.1f} %).")
-    seen = f"{statistics.platelets} platelets, {statistics.wbc} white cells"
+    seen = f"{_some(statistics.platelets, 'platelet')}, {_some(statistics.wbc, 'white cell')}"
     said.append(f"Seen in the same fields: {seen}; these are no concentrations.")
     return tuple(said)
 
@@ -48,3 +48,7 @@ def _microcyte_label(statistics: CaseStatistics) -> str:
 
 def _microcyte_percent(statistics: CaseStatistics, red_cells: int) -> float:
     return 100 * (statistics.microcytes or 0) / red_cells
+
+
+def _some(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -101,7 +101,8 @@ DEFINITIONS: tuple[Definition, ...] = (
         "convexity_ratio",
         Unit.RATIO,
         "P of the convex hull / P",
-        "Both by the formula of the perimeter, holes filled. 1 for whatever is convex; falls with bites, spicules and crenation.",
+        "The hull is that of the pixels' centres, and its length that of the polygon and pi times 0.35 pixels; holes are filled. At most 1, which is a convex "
+        "outline; falls with bites, spicules and crenation.",
     ),
     Definition(
         "pallor_index",

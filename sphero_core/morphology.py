@@ -29,6 +29,8 @@ WORKING_SIDE = 72
 OUTLINE_SIGMA = 1.2
 #: What the steps of a mask that was not reduced add to the length of its outline, seen on discs and ellipses.
 STAIRCASE = 1.002
+#: By how much a shape is wider than the convex hull of its pixels' centres, seen on discs and ellipses.
+BEYOND_CENTRES = 0.35
 #: Pixels below which a mask has an area but no shape.
 SMALLEST_SHAPE_AREA = 20
 
@@ -110,7 +112,8 @@ def measure_cell(mask: NDArray[np.bool_], rgb: NDArray[np.uint8], background_den
     )
     if area < SMALLEST_SHAPE_AREA:
         return measures
-    perimeter = _perimeter(share) * factor / (STAIRCASE if factor == 1 else 1.0)
+    length = _perimeter(share) / (STAIRCASE if factor == 1 else 1.0)
+    perimeter = length * factor
     axis_ratio = _axis_ratio(share)
     hull = _hull(inside)
     return replace(
@@ -120,7 +123,7 @@ def measure_cell(mask: NDArray[np.bool_], rgb: NDArray[np.uint8], background_den
         eccentricity=float(np.sqrt(1.0 - axis_ratio**2)),
         axis_ratio=axis_ratio,
         solidity=_solidity(inside, hull),
-        convexity=_convexity(inside, hull),
+        convexity=_convexity(inside, hull, length),
         pallor_index=shading.pallor_index,
         pallor_area_share=shading.pallor_area_share,
     )
@@ -255,10 +258,11 @@ def _solidity(inside: NDArray[np.uint8], hull: NDArray[np.int32]) -> float:
     return float(cv2.countNonZero(inside) / (cv2.contourArea(hull) + on_outline / 2 + 1))
 
 
-def _convexity(inside: NDArray[np.uint8], hull: NDArray[np.int32]) -> float:
-    """Length of the hull's outline over that of the cell's outer one, by the same formula; a hole has no part in it."""
+def _convexity(inside: NDArray[np.uint8], hull: NDArray[np.int32], perimeter: float) -> float:
+    """Length of the hull's outline over that of the cell's outer one, in working pixels; a hole has no part in it."""
     outlines, _ = cv2.findContours(inside, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-    filled, convex = np.zeros_like(inside), np.zeros_like(inside)
+    filled = np.zeros_like(inside)
     cv2.drawContours(filled, outlines, -1, 1, cv2.FILLED)
-    cv2.fillConvexPoly(convex, hull, 1)
-    return _perimeter(convex.astype(np.float32)) / _perimeter(filled.astype(np.float32))
+    if cv2.countNonZero(filled) > cv2.countNonZero(inside):
+        perimeter = _perimeter(filled.astype(np.float32))
+    return min(1.0, (cv2.arcLength(hull, True) + np.pi * BEYOND_CENTRES) / perimeter)

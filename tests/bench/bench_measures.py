@@ -86,9 +86,9 @@ def fill(connection: Connection) -> None:
             insert(CELLS), [{**CELL, "analysis_id": a, "number": n} for a in numbers for n in range(FIELD_CELLS)]
         )
         for analysis in numbers:
-            values = random.normal(size=(FIELD_CELLS, len(KEPT)))
-            connection.execute(insert(TABLE), list(_rows(analysis, values)))
-            packed = zlib.compress(values.T.tobytes(), level=2)
+            measured = random.normal(size=(FIELD_CELLS, len(KEPT)))
+            connection.execute(insert(TABLE), list(_rows(analysis, measured)))
+            packed = zlib.compress(measured.T.tobytes(), level=2)
             connection.execute(insert(BLOBS), {"analysis_id": analysis, "packed": packed})
 
 
@@ -99,7 +99,7 @@ def _rows(analysis: int, values: NDArray[np.float64]) -> Iterator[dict[str, Any]
 
 def from_blob(connection: Connection, analysis: int) -> list[CellMeasures]:
     """The measures of an analysis from its blob."""
-    packed = connection.scalar(select(BLOBS.c.packed).where(BLOBS.c.analysis_id == analysis))
+    packed: bytes = connection.execute(select(BLOBS.c.packed).where(BLOBS.c.analysis_id == analysis)).scalar_one()
     values = np.frombuffer(zlib.decompress(packed)).reshape(len(KEPT), -1)
     return _values(values.T)
 
@@ -115,8 +115,8 @@ def _values(rows: NDArray[np.float64]) -> list[CellMeasures]:
 def _parquet(path: Path) -> float | None:
     """Seconds to read a case from a Parquet file; None where pyarrow, which the service does not need, is missing."""
     try:
-        import pyarrow as pa
-        import pyarrow.parquet as pq
+        import pyarrow as pa  # type: ignore[import-untyped]
+        import pyarrow.parquet as pq  # type: ignore[import-untyped]
     except ImportError:
         return None
     values = np.random.default_rng(1).normal(size=(CASE_CELLS, len(KEPT)))

@@ -88,8 +88,8 @@ def test_the_overlay_of_the_whole_picture_is_that_of_the_smaller_one(detector: D
 
 def test_a_case_has_the_same_counts_as_png_dicom_and_jpeg_and_turned(detector: Detector) -> None:
     counted = count_ways(detector, drawn(0.2, 3), (AS_PNG, AS_DICOM, AS_JPEG, TURNED[0], TURNED[3]))
-    assert counted[AS_PNG.name].red_cells > 60
-    assert counted[AS_PNG.name].spherocytes > 8
+    assert counted[AS_PNG.name].red_cells > 50
+    assert counted[AS_PNG.name].spherocytes > 5
     assert missed(counted) == []
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from integrations.hl7.conformance import violations
 from integrations.hl7.guide import guide
-from integrations.hl7.profile import PictureChoice, Profile, SendPictures, Value
+from integrations.hl7.profile import PictureChoice, Profile, ReportChoice, SendPictures, Value
 from integrations.hl7.profile_file import load_profile, shipped_profiles
 
 COMMITTED = Path(__file__).resolve().parents[2] / "deploy" / "docs" / "messages.md"
@@ -41,7 +41,7 @@ def test_the_guide_of_every_profile_tells_every_field_of_its_examples(name: str)
                     assert f"| {fields[0]}-{number + offset} | " in text
     for observation in profile.observations:
         told = f"| {observation.code.identifier} ({observation.code.system}) |" in text
-        assert told is (observation.value is not Value.PICTURE)
+        assert told is (observation.value not in (Value.PICTURE, Value.REPORT))
 
 
 @pytest.mark.parametrize("send", [SendPictures.EMBEDDED, SendPictures.POINTER])
@@ -50,6 +50,14 @@ def test_pictures_are_told_of_where_they_are_sent(send: SendPictures) -> None:
     assert "| 72170-4 (LN) |" in text
     assert ("^SPHERO^IM^JPEG" in text) is (send is SendPictures.POINTER)
     assert ("JPEG^Base64^/9j/4AAQSkZJ..." in text) is (send is SendPictures.EMBEDDED)
+
+
+@pytest.mark.parametrize("send", [SendPictures.EMBEDDED, SendPictures.POINTER])
+def test_the_report_is_told_of_where_it_is_sent(send: SendPictures) -> None:
+    text = guide(replace(Profile(), report=ReportChoice(send)))
+    assert "| 11502-2 (LN) | Laboratory report |" in text
+    assert ("/reports/0f3a.pdf^SPHERO^AP^PDF" in text) is (send is SendPictures.POINTER)
+    assert ("SPHERO^AP^PDF^Base64^JVBERi0xLjc=" in text) is (send is SendPictures.EMBEDDED)
 
 
 def test_answers_that_mean_something_else_are_told() -> None:
