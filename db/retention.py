@@ -10,11 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, and_, delete, exists, func, or_, select
+from sqlalchemy import ColumnElement, Select, and_, delete, exists, func, or_, select
 from sqlalchemy.orm import aliased
 
 from db.context import Context
 from db.instance_schema import Instance
+from db.measure_schema import CellMeasuresRow
 from db.pledge_schema import PledgeItem
 from db.removal_schema import RemovalRow
 from db.review_schema import CellReviewRow, ReportFileRow
@@ -103,12 +104,10 @@ class Retention:
     def remove_cells(self, case_id: str) -> int:
         """Remove the cells of a case but those that a person judged; its numbers stand in its reports."""
         analyses = select(Analysis.analysis_id).join(Field).where(Field.case_id == case_id)
-        judged = exists().where(
-            CellReviewRow.analysis_id == CellRow.analysis_id, CellReviewRow.number == CellRow.number
-        )
-        mine = (CellRow.analysis_id.in_(analyses), ~judged)
-        count = self._session.scalar(select(func.count()).select_from(CellRow).where(*mine)) or 0
-        self._session.execute(delete(CellRow).where(*mine).execution_options(synchronize_session=False))
+        count = self._session.scalar(select(func.count()).select_from(CellRow).where(*_unjudged(CellRow, analyses))) or 0
+        for table in (CellMeasuresRow, CellRow):  # measures first: they refer to their cells
+            gone = delete(table).where(*_unjudged(table, analyses))
+            self._session.execute(gone.execution_options(synchronize_session=False))
         return count
 
     def removed(self, case_id: str) -> dict[Removable, datetime]:
@@ -143,3 +142,11 @@ def _needed_elsewhere(case_id: str) -> ColumnElement[bool]:
     field = exists().where(other.sha256 == StoredFile.sha256, other.case_id != case_id, ~gone)
     instance = exists().where(Instance.sha256 == StoredFile.sha256, func.coalesce(Instance.case_id, "") != case_id)
     return or_(field, instance)
+
+
+def _unjudged(
+    table: type[CellRow] | type[CellMeasuresRow], analyses: Select[tuple[int]]
+) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
+    """Which rows of these analyses are of cells that no person judged."""
+    judged = exists().where(CellReviewRow.analysis_id == table.analysis_id, CellReviewRow.number == table.number)
+    return table.analysis_id.in_(analyses), ~judged

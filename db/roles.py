@@ -25,7 +25,7 @@ APPEND_ONLY = frozenset(
 )
 """The service reads and inserts, and nothing else."""
 
-EMPTIED = frozenset({"case_holds", "cells", "duties", "store_failures"})
+EMPTIED = frozenset({"case_holds", "cell_measures", "cells", "duties", "store_failures"})
 """From these the service also deletes: what stands in them is passing, or goes by the retention policy."""
 
 READ = frozenset({"alembic_version"})
@@ -39,6 +39,7 @@ WITHOUT_PERSONS = frozenset(
         "audit_head",
         "case_holds",
         "cases",
+        "cell_measures",
         "cells",
         "fields",
         "quarantined_files",

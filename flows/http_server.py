@@ -15,6 +15,7 @@ from fastapi import FastAPI, HTTPException
 from fastapi.responses import FileResponse, JSONResponse, Response
 
 from db.errors import DatabaseError, NotFound
+from db.session import Database
 from flows.errors import (
     FieldFatal,
     FieldRefused,
@@ -25,8 +26,10 @@ from flows.errors import (
 from flows.log import tell
 from flows.overlay import smaller
 from flows.pictures import Pictures
+from flows.places import Places
 from flows.report_pages import ReportPages
-from flows.settings import HttpSettings
+from flows.report_wiring import make_report_desk
+from flows.settings import HttpSettings, Settings
 from flows.wiring import make_tls_files
 from integrations.errors import StoreError
 
@@ -43,7 +46,6 @@ def make_app(
     readiness: Callable[[], dict[str, str | None]],
     peers: Callable[[], dict[str, str | None]] = dict,
     measures: Callable[[], bytes] | None = None,
-    reports: ReportPages | None = None,
 ) -> FastAPI:
     """The application.
 
@@ -56,8 +58,6 @@ def make_app(
         The same for systems elsewhere that are asked; the service is ready without them.
     measures : callable or None
         Gives what Prometheus is told.
-    reports : ReportPages or None
-        Reports for people, which ask who reads; None serves none.
     """
     app = FastAPI(title="Spheroflow", docs_url=None, redoc_url=None, openapi_url=None)
 
@@ -96,8 +96,6 @@ def make_app(
             log.warning("a picture cannot be shown now: %s", tell(error))
             raise HTTPException(503) from None
 
-    if reports is not None:
-        reports.serve(app)
     return app
 
 
@@ -165,3 +163,8 @@ def make_http_server(app: FastAPI, settings: HttpSettings) -> HttpServer:
     """
     tls = make_tls_files(settings).server_context() if settings.tls else None
     return HttpServer(app, settings.host, settings.port, tls)
+
+
+def make_report_pages(settings: Settings, places: Places, database: Database) -> ReportPages:
+    """Reports for people over HTTP."""
+    return ReportPages(database, make_report_desk(settings, places, database), settings.review)

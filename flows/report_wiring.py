@@ -7,7 +7,6 @@ from flows.grading import CaseGrader
 from flows.message_reports import MessageReports
 from flows.places import Places
 from flows.report_desk import ReportDesk
-from flows.report_pages import ReportPages
 from flows.settings import Settings
 from sphero_core.bundle import resolve_bundle
 
@@ -29,11 +28,6 @@ def make_report_desk(settings: Settings, places: Places, database: Database) -> 
         pixel_aspect=settings.folder.pixel_aspect,
         grader=make_grader(settings),
     )
-
-
-def make_report_pages(settings: Settings, places: Places, database: Database) -> ReportPages:
-    """Reports for people over HTTP."""
-    return ReportPages(database, make_report_desk(settings, places, database), settings.review)
 
 
 def make_message_reports(settings: Settings, places: Places, database: Database) -> MessageReports:

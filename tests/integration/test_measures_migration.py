@@ -16,7 +16,7 @@ from db import masks
 from db.session import Database
 from sphero_core.types import CellMeasures
 
-BEFORE = "0014"
+BEFORE = "0016"
 MOMENT = datetime(2026, 11, 25, 10, tzinfo=UTC)
 ROWS: dict[str, dict[str, Any]] = {
     "cases": {

@@ -12,7 +12,6 @@ from typing import Any
 
 import httpx
 import pytest
-from fastapi import FastAPI
 
 from db.errors import CaseChanged
 from db.session import Database
@@ -59,8 +58,9 @@ def sending(send: SendPictures, **choice: Any) -> Profile:
 
 
 @contextmanager
-def serving(app: FastAPI) -> Iterator[str]:
-    port = free_port()
+def serving(pictures: Pictures, pages: ReportPages) -> Iterator[str]:
+    app, port = make_app(pictures, dict), free_port()
+    pages.serve(app)
     server = HttpServer(app, "127.0.0.1", port)
     server.start()
     try:
@@ -111,7 +111,7 @@ def test_a_pointer_leads_to_the_report_for_whom_the_identity_provider_names(
     pictures = Pictures(database=database, model=DrawsHere(), store=tmp_path, folder=tmp_path, pixel_aspect=1.0)
     path, named = address.removeprefix(URL), {"X-Remote-User": "ben"}
     other = path.replace(path[-8], "f" if path[-8] != "f" else "0")
-    with serving(make_app(pictures, dict, dict, reports=pages)) as here:
+    with serving(pictures, pages) as here:
         assert httpx.get(here + path).status_code == 403
         assert httpx.get(here + other, headers=named).status_code == 404
         answer = httpx.get(here + path, headers=named)
@@ -121,7 +121,7 @@ def test_a_pointer_leads_to_the_report_for_whom_the_identity_provider_names(
         read = [event for event in work.audit.list() if event.action == "report read"]
     assert [(event.actor, event.case_id) for event in read] == [("ben", case.case_id)]
     closed = ReportPages(database, desk, ReviewSettings())
-    with serving(make_app(pictures, dict, dict, reports=closed)) as here:
+    with serving(pictures, closed) as here:
         assert httpx.get(here + path, headers=named).status_code == 403
 
 

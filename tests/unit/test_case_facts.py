@@ -54,7 +54,9 @@ def test_too_few_cells_are_limited_and_no_scale_gives_no_microcytes() -> None:
 
 
 def test_a_version_without_statistics_tells_none() -> None:
-    assert case_facts(replace(COUNTS, statistics=None)) == seen_beside(replace(COUNTS, statistics=None)) == ()
+    earlier = replace(COUNTS, statistics=None)
+    assert case_facts(earlier) == ()
+    assert seen_beside(earlier) == ()
 
 
 def test_messages_tell_what_was_seen_beside_spherocytes() -> None:
