@@ -104,7 +104,9 @@ class Retention:
     def remove_cells(self, case_id: str) -> int:
         """Remove the cells of a case but those that a person judged; its numbers stand in its reports."""
         analyses = select(Analysis.analysis_id).join(Field).where(Field.case_id == case_id)
-        count = self._session.scalar(select(func.count()).select_from(CellRow).where(*_unjudged(CellRow, analyses))) or 0
+        count = (
+            self._session.scalar(select(func.count()).select_from(CellRow).where(*_unjudged(CellRow, analyses))) or 0
+        )
         for table in (CellMeasuresRow, CellRow):  # measures first: they refer to their cells
             gone = delete(table).where(*_unjudged(table, analyses))
             self._session.execute(gone.execution_options(synchronize_session=False))
@@ -145,7 +147,7 @@ def _needed_elsewhere(case_id: str) -> ColumnElement[bool]:
 
 
 def _unjudged(
-    table: type[CellRow] | type[CellMeasuresRow], analyses: Select[tuple[int]]
+    table: type[CellRow | CellMeasuresRow], analyses: Select[int]
 ) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
     """Which rows of these analyses are of cells that no person judged."""
     judged = exists().where(CellReviewRow.analysis_id == table.analysis_id, CellReviewRow.number == table.number)
