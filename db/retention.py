@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, Select, and_, delete, exists, func, or_, select
+from sqlalchemy import ColumnElement, and_, delete, exists, func, or_, select
 from sqlalchemy.orm import aliased
 
 from db.context import Context
@@ -104,11 +104,13 @@ class Retention:
     def remove_cells(self, case_id: str) -> int:
         """Remove the cells of a case but those that a person judged; its numbers stand in its reports."""
         analyses = select(Analysis.analysis_id).join(Field).where(Field.case_id == case_id)
-        count = (
-            self._session.scalar(select(func.count()).select_from(CellRow).where(*_unjudged(CellRow, analyses))) or 0
-        )
-        for table in (CellMeasuresRow, CellRow):  # measures first: they refer to their cells
-            gone = delete(table).where(*_unjudged(table, analyses))
+        mine = (CellRow.analysis_id.in_(analyses), ~_judged(CellRow))
+        count = self._session.scalar(select(func.count()).select_from(CellRow).where(*mine)) or 0
+        measured = (CellMeasuresRow.analysis_id.in_(analyses), ~_judged(CellMeasuresRow))
+        for gone in (
+            delete(CellMeasuresRow).where(*measured),
+            delete(CellRow).where(*mine),
+        ):  # measures first: they refer to cells
             self._session.execute(gone.execution_options(synchronize_session=False))
         return count
 
@@ -146,9 +148,6 @@ def _needed_elsewhere(case_id: str) -> ColumnElement[bool]:
     return or_(field, instance)
 
 
-def _unjudged(
-    table: type[CellRow | CellMeasuresRow], analyses: Select[int]
-) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
-    """Which rows of these analyses are of cells that no person judged."""
-    judged = exists().where(CellReviewRow.analysis_id == table.analysis_id, CellReviewRow.number == table.number)
-    return table.analysis_id.in_(analyses), ~judged
+def _judged(table: type[CellRow | CellMeasuresRow]) -> ColumnElement[bool]:
+    """Whether a person judged the cell of a row."""
+    return exists().where(CellReviewRow.analysis_id == table.analysis_id, CellReviewRow.number == table.number)
