@@ -30,8 +30,8 @@ from flows.orders import OrderDesk
 from flows.pictures import Pictures
 from flows.places import Places
 from flows.release import Release, ReleasePolicy
-from flows.scanners import Scanners
 from flows.report_wiring import make_grader, make_message_reports
+from flows.scanners import Scanners
 from flows.services import Services
 from flows.setting_types import TlsSection
 from flows.settings import Destination, ListenerSettings, Settings

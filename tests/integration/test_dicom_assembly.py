@@ -16,9 +16,9 @@ from db.instance_views import InstanceOutcome
 from db.session import Database
 from db.states import CaseState, HoldReason, InstanceState
 from flows.dicom_assembly import Assembly
+from flows.image_tasks import image_task
 from flows.scanner_settings import ScannerSettings
 from flows.scanners import Scanners
-from flows.image_tasks import image_task
 from integrations.dicom.part10 import split_file
 from integrations.dicom.sandbox import Sandbox
 from sphero_core.image import read_image
