@@ -153,18 +153,20 @@ class HttpServer:
         self._server.run(sockets=[self._socket] if self._socket else None)
 
 
-def make_http_server(app: FastAPI, settings: HttpSettings) -> HttpServer:
-    """Our HTTP port, not started.
+def make_http_server(app: FastAPI, settings: HttpSettings, reports: ReportPages | None = None) -> HttpServer:
+    """Our HTTP port, with reports for people where there are some, not started.
 
     Raises
     ------
     TlsError
         If a certificate file cannot be used.
     """
+    if reports is not None:
+        reports.serve(app)
     tls = make_tls_files(settings).server_context() if settings.tls else None
     return HttpServer(app, settings.host, settings.port, tls)
 
 
-def make_report_pages(settings: Settings, places: Places, database: Database) -> ReportPages:
+def report_pages(settings: Settings, places: Places, database: Database) -> ReportPages:
     """Reports for people over HTTP."""
     return ReportPages(database, make_report_desk(settings, places, database), settings.review)

@@ -24,7 +24,7 @@ from flows.dicom_stores import Stores
 from flows.disk import make_disk_guard
 from flows.duties import AUDIT, Duties, duties_of
 from flows.errors import PrefectUnavailable, ServiceError
-from flows.http_server import HttpServer, make_app, make_http_server, make_report_pages
+from flows.http_server import HttpServer, make_app, make_http_server, report_pages
 from flows.metrics import Machine, Metrics
 from flows.model_process import ModelProcess
 from flows.order_listener import OrderListener
@@ -172,8 +172,7 @@ class Service:
         machine = Machine(self.readiness, self._restart_counts, functools.partial(listener_connections, self.settings))
         metrics = Metrics(self.database, self._disk, machine, self.settings.watch)
         app = make_app(self.pictures, self.readiness, lambda: self._stores.problems, metrics.scrape)
-        make_report_pages(self.settings, self.places, self.database).serve(app)
-        self._http = make_http_server(app, self.settings.http)
+        self._http = make_http_server(app, self.settings.http, report_pages(self.settings, self.places, self.database))
         self._http.start()
         step("Prefect server")
         os.environ.update(client_environment(self.settings))  # before Prefect is imported for the first time
