@@ -19,8 +19,7 @@ from db.session import Database, UnitOfWork
 from db.states import ReportStatus
 from db.views import CaseView, FieldResult, ReportView
 from flows.archive_objects import Background, ObjectMaker, Tools, Version
-from integrations.dicom.evidence import ObjectKind
-from integrations.dicom.rejection import Rejection
+from integrations.dicom.evidence import ObjectKind, Rejection
 from sphero_core.types import BundleId, CaseCounts
 
 log = logging.getLogger(__name__)

@@ -1,6 +1,7 @@
 """The DICOM objects of one version of one case, made and kept one by one.
 
 A field that came as a plain image is an object itself, made once for all versions; what tells of it is made anew for each.
+Builders are imported where they are used: highdicom takes seconds to import, and a service without an archive never needs it.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ from db.review_views import ReportAct
 from db.states import ReportStatus
 from db.views import CaseView, FieldResult, Identity
 from flows.results import birth_date_of, words_of_act
-from integrations.dicom.ann import build_annotations
 from integrations.dicom.codes import CodeBook
 from integrations.dicom.evidence import (
     CaseEvidence,
@@ -27,16 +27,13 @@ from integrations.dicom.evidence import (
     ObjectRef,
     Origin,
     Person,
+    Rejection,
     Software,
     SourceImage,
     Subject,
 )
 from integrations.dicom.frames import MEDIA_TYPE as DICOM
 from integrations.dicom.object_store import ObjectStore
-from integrations.dicom.rejection import Rejection, build_rejection
-from integrations.dicom.seg import build_segmentation
-from integrations.dicom.sr import build_report
-from integrations.dicom.vl_image import PlainField, build_image, plain_source
 from integrations.errors import ObjectRefused
 from integrations.hl7.observations import NOTE_RELEASED
 from sphero_core.image import read_image
@@ -139,6 +136,8 @@ class ObjectMaker:
 
     def annotations(self, seen: FieldEvidence, field_id: str, bundle: BundleId) -> ObjectRef | None:
         """The cells of a field; None where it has none."""
+        from integrations.dicom.ann import build_annotations
+
         tools = self.tools
         made = build_annotations(
             seen, self._subject, self._origin, bundle=bundle, software=tools.software, codes_of=tools.codes
@@ -147,6 +146,8 @@ class ObjectMaker:
 
     def segmentation(self, seen: FieldEvidence, field_id: str, bundle: BundleId) -> None:
         """The cells of a field as a label map."""
+        from integrations.dicom.seg import build_segmentation
+
         tools = self.tools
         made = build_segmentation(
             seen, self._subject, self._origin, bundle=bundle, software=tools.software, codes_of=tools.codes
@@ -158,6 +159,8 @@ class ObjectMaker:
         self, counts: CaseCounts, bundle: BundleId, sources: Sequence[SourceImage], annotations: Sequence[ObjectRef]
     ) -> None:
         """What the version says; verified by the person who signed it."""
+        from integrations.dicom.sr import build_report
+
         before, act, grading = self._earlier.get(f"{ObjectKind.REPORT} None"), self.version.act, counts.grading
         final = self.version.status in (ReportStatus.FINAL, ReportStatus.CORRECTED)
         given = act.grade.grade if act and act.grade else grading.grade if grading else ""
@@ -184,6 +187,8 @@ class ObjectMaker:
     # ------------------------------------------------------------------------------------------------------ a rejection
     def rejections(self, objects: Sequence[ObjectView], why: Rejection, words: str) -> None:
         """Notes that objects are no longer valid, one for each study."""
+        from integrations.dicom.rejection import build_rejection
+
         studies = dict.fromkeys(each.made.study_uid for each in objects)
         for uid in studies:
             refs = [(ObjectKind(each.made.kind), _ref(each.made)) for each in objects if each.made.study_uid == uid]
@@ -235,10 +240,14 @@ class ObjectMaker:
                     study_time=each.study_time,
                     study_id=each.study_id,
                 )
+        from integrations.dicom.vl_image import plain_source
+
         return plain_source(self.known.case.case_id, "", 0, 1, 1, self._began)
 
     def _archived(self, result: FieldResult) -> SourceImage:
         """The image of a plain field: known by its UID, and made where it was not made before."""
+        from integrations.dicom.vl_image import PlainField, build_image, plain_source
+
         seen, case, tools = result.field, self.known.case, self.tools
         if seen.media_type == DICOM:
             raise ObjectRefused(f"the DICOM object of field {seen.number} names no study or series to refer to")

@@ -29,6 +29,7 @@ from db.session import Database, UnitOfWork
 from db.states import MessageState
 from integrations.hl7.ack import Ack, read_ack
 from tests.fakes import WAITS
+from tests.prefect_template import give_prefect_database
 from tests.support import free_port, peer, wait_for
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -123,6 +124,7 @@ class RunningService:
     def start(self, seconds: float = READY_SECONDS) -> None:
         """Start it and wait until it says that it is ready."""
         self._told = self.output.stat().st_size if self.output.exists() else 0
+        give_prefect_database(self.data / "prefect")
         with self.output.open("ab") as output:
             self._process = subprocess.Popen(
                 [sys.executable, *self._command],

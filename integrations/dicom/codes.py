@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-
-from highdicom.sr import CodedConcept
+from typing import TYPE_CHECKING
 
 from integrations.errors import ObjectRefused
 from sphero_core.types import CellClass
+
+if TYPE_CHECKING:
+    from highdicom.sr import CodedConcept
 
 PRIVATE_SCHEME = "99SPHERO"
 """Our own coding scheme; scheme designators that begin with 99 are private (PS3.16, 8)."""
@@ -34,6 +36,8 @@ class Concept:
     @property
     def coded(self) -> CodedConcept:
         """As highdicom takes it."""
+        from highdicom.sr import CodedConcept  # takes seconds, and most who know codes make no objects
+
         return CodedConcept(self.value, self.scheme, self.meaning)
 
 

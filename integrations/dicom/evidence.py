@@ -8,9 +8,20 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from enum import StrEnum
+from enum import Enum, StrEnum
 
 from sphero_core.types import BundleId, CaseCounts, FieldFindings
+
+VL_MICROSCOPIC = "1.2.840.10008.5.1.4.1.1.77.1.2"
+KEY_OBJECTS = "1.2.840.10008.5.1.4.1.1.88.59"
+"""VL Microscopic Image Storage; Key Object Selection Document Storage, the class of a rejection."""
+
+
+class Rejection(Enum):
+    """Why objects are rejected: code and meaning of PS3.16 CID 7011."""
+
+    QUALITY = ("113001", "Rejected for Quality Reasons")
+    PATIENT_SAFETY = ("113037", "Rejected for Patient Safety Reasons")
 
 
 class ObjectKind(StrEnum):

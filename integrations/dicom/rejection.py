@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from enum import Enum
 
 from highdicom.ko import KeyObjectSelection, KeyObjectSelectionDocument
 from highdicom.sr import CodedConcept, ObserverContext, PersonObserverIdentifyingAttributes
@@ -18,6 +17,7 @@ from integrations.dicom.evidence import (
     ObjectRef,
     Origin,
     Person,
+    Rejection,
     Software,
     SourceImage,
     Subject,
@@ -25,16 +25,8 @@ from integrations.dicom.evidence import (
 from integrations.dicom.uids import derive_uid
 from integrations.errors import ObjectRefused
 
-KEY_OBJECTS = "1.2.840.10008.5.1.4.1.1.88.59"
 SERIES_NUMBER = 9104
 PICTURES = frozenset({ObjectKind.IMAGE, ObjectKind.SEGMENTATION})
-
-
-class Rejection(Enum):
-    """Why objects are rejected: code and meaning of PS3.16 CID 7011."""
-
-    QUALITY = ("113001", "Rejected for Quality Reasons")
-    PATIENT_SAFETY = ("113037", "Rejected for Patient Safety Reasons")
 
 
 def build_rejection(

@@ -17,10 +17,9 @@ from typing import Any
 from pydicom.uid import ExplicitVRLittleEndian, JPEGBaseline8Bit, RLELossless
 from pynetdicom import _config, build_context
 
+from integrations.dicom.evidence import KEY_OBJECTS, VL_MICROSCOPIC
 from integrations.dicom.peer import Entity, associate
-from integrations.dicom.rejection import KEY_OBJECTS
 from integrations.dicom.storing import FrozenObject, StoreAnswer, StoreOutcome, longest_attempt, outcome_of
-from integrations.dicom.vl_image import VL_MICROSCOPIC
 from integrations.errors import PeerUnavailable, TlsError
 
 log = logging.getLogger(__name__)

@@ -18,11 +18,19 @@ from pydicom.uid import UID, ExplicitVRLittleEndian, JPEGBaseline8Bit
 
 from integrations.dicom.codes import BLOOD, SMEAR
 from integrations.dicom.document import ACCESSION_LENGTH, CHARACTER_SET, add_patient, add_study, finish
-from integrations.dicom.evidence import DicomObject, ObjectKind, ObjectRef, Origin, Software, SourceImage, Subject
+from integrations.dicom.evidence import (
+    VL_MICROSCOPIC,
+    DicomObject,
+    ObjectKind,
+    ObjectRef,
+    Origin,
+    Software,
+    SourceImage,
+    Subject,
+)
 from integrations.dicom.jpeg import baseline_frame
 from integrations.dicom.uids import derive_uid
 
-VL_MICROSCOPIC = "1.2.840.10008.5.1.4.1.1.77.1.2"
 SERIES_NUMBER = 9100
 
 

@@ -67,7 +67,14 @@ def test_five_cases_are_delivered_and_each_has_its_run(service: RunningService, 
             "record result",
         ]
         kinds = sorted(artifact["type"] for artifact in prefect.artifacts(run))
-        assert kinds == ["image", "image", "image", "markdown", "table"]
+        assert kinds == [
+            "image",
+            "image",
+            "image",
+            "markdown",
+            "markdown",
+            "table",
+        ]  # overlays; links and gallery; counts
     assert audit_is_intact(service)
 
 

@@ -208,10 +208,10 @@ def test_without_room_nothing_is_taken_in_and_it_goes_on_by_itself(
         assert (reply.status_code, "free for: quarantine" in reply.json()["parts"]["disk"]) == (503, True)
         assert len(list(dropped.iterdir())) == 2
         assert service.case_of("NOROOM") is None
+    wait_for(lambda: "intake goes on" in service.said, PATIENCE_SECONDS, what="the end of the stop")
     service.wait_delivered(before + 1)
     told = [line for line in service.said.splitlines() if "nothing is taken in" in line]
     assert len(told) == 1, told
-    assert "intake goes on" in service.said
 
 
 def test_what_goes_wrong_tells_no_personal_data(
