@@ -33,7 +33,7 @@ demo: $(VENV)/.service  ## the main job end to end, on a synthetic case
 	@$(BIN)/sphero demo $(ARGS)
 
 # Test files run side by side; most of their time they wait for the services that they started. WORKERS=0 runs one after the other.
-WORKERS ?= 2
+WORKERS ?= 3
 
 test: $(VENV)/.dev $(if $(shell command -v npm),$(NODE_PEERS)/node_modules/.installed)  ## all tests; ARGS="-k name" narrows them
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(ARGS)

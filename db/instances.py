@@ -20,11 +20,10 @@ from db.states import CLOSED_CASES, INSTANCE_MOVES, HoldReason, InstanceState, c
 
 _MANY = 500  # values in one query
 _TABLE = cast("Table", Instance.__table__)
-# Made once: the statement of every instance that comes. By whether it is for PostgreSQL.
+# Made once: the statement of every instance that comes. By whether it is for PostgreSQL. No index is named, so that all of them count: where one
+# is, two that bring the same bytes at once can meet at another (UID and hash) first, and the later is refused instead of told.
 _FIRST_ONE = {
-    postgres: insert(_TABLE)
-    .on_conflict_do_nothing(index_elements=["sop_instance_uid"], index_where=FIRST)
-    .returning(_TABLE.c.position)
+    postgres: insert(_TABLE).on_conflict_do_nothing().returning(_TABLE.c.position)
     for postgres, insert in ((False, sqlite.insert), (True, postgresql.insert))
 }
 

@@ -147,8 +147,9 @@ def test_each_event_arrives_once_and_in_order(
 
 
 def test_a_repository_that_breaks_off_gets_everything_again(
-    database: Database, tmp_path: Path, files: tuple[TlsFiles, TlsFiles]
+    database: Database, tmp_path: Path, files: tuple[TlsFiles, TlsFiles], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("integrations.audit.syslog.SEND_SECONDS", 5.0)  # what a silent breaking off may cost
     fill(database)
     with AuditRepository(files[0], Faults(break_after=3)) as repository:
         settings = settings_for(tmp_path, repository.port, files[1])

@@ -20,10 +20,10 @@ from pydicom import Dataset, dcmread
 from integrations.dicom.ann import build_annotations
 from integrations.dicom.codes import CodeBook, Concept
 from integrations.dicom.document import add_patient, add_study
-from integrations.dicom.evidence import CaseEvidence, DicomObject, Grade, ObjectKind, Person, Subject
+from integrations.dicom.evidence import CaseEvidence, DicomObject, Grade, ObjectKind, Person, Rejection, Subject
 from integrations.dicom.jpeg import baseline_frame
 from integrations.dicom.outlines import outline_of
-from integrations.dicom.rejection import Rejection, build_rejection
+from integrations.dicom.rejection import build_rejection
 from integrations.dicom.seg import build_segmentation
 from integrations.dicom.sr import build_report
 from integrations.dicom.uids import derive_uid
