@@ -29,7 +29,7 @@ from integrations.errors import TextRefused
 from integrations.hl7.builder import MessageBuilder
 from integrations.hl7.escape import Charset, escape_text
 from integrations.hl7.message import build_message
-from integrations.hl7.profile import Code, PictureChoice, Profile, SendPictures
+from integrations.hl7.profile import Code, PictureChoice, Profile, SendPictures, Value
 from integrations.hl7.profile_file import load_profile, shipped_profiles
 from integrations.hl7.result import (
     OrderNumbers,
@@ -337,7 +337,8 @@ def notes_of(texts: dict[str, str], status: ResultStatus) -> list[str]:
 
 def structure_of(profile: Profile) -> list[str]:
     """The segments as they must arrive, notes left out."""
-    observations = ["OBX"] * len(profile.observations)
+    report = profile.report.send is not SendPictures.NONE
+    observations = ["OBX"] * sum(report or each.value is not Value.REPORT for each in profile.observations)
     begin = ["MSH", *(["SFT"] if profile.dialect.has_software else []), "PID", "PV1"]
     if profile.message is MessageType.OUL_R22:
         return [*begin, "SPM", "OBR", "ORC", *observations]

@@ -27,7 +27,11 @@ def show(as_json: AsJson = False) -> None:
         print_json(values)
         return
     for section, keys in values.items():
-        _print(section, keys)
+        if isinstance(keys, list):  # a section that may stand there several times, or not at all
+            for each in keys:
+                _print(f"[{section}]", each)
+        else:
+            _print(section, keys)
 
 
 def _print(section: str, keys: dict[str, Any]) -> None:

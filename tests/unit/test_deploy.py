@@ -6,8 +6,10 @@ No container engine runs here: this is what can be said without one.
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
+import shutil
 import subprocess
 import tomllib
 from pathlib import Path
@@ -202,7 +204,9 @@ def test_the_proxy_leads_to_services_and_lets_websockets_through() -> None:
 
 
 def test_the_proxy_is_read_by_nginx(tmp_path: Path) -> None:
-    nginx = peer("nginx", "nginx", "/usr/sbin/nginx", remedy="apt-get install nginx-light")
+    nginx = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+    if nginx is None:
+        pytest.skip("nginx is not here; the file is checked by its text alone")
     from tests.certificates import Authority
 
     files = Authority(tmp_path).sign("proxy")
