@@ -209,9 +209,25 @@ class RunningService:
         return count
 
     def wait_delivered(self, count: int, seconds: float = PATIENCE_SECONDS) -> None:
-        """Wait until so many messages are delivered."""
+        """Wait until so many messages are delivered, whosever; `wait_told` waits for those of one case."""
         try:
             wait_for(lambda: self.delivered() >= count, seconds, what=f"{count} deliveries", every_s=0.1)
+        except TimeoutError as error:
+            raise AssertionError(f"{error}\n{self.said[-4000:]}") from None
+
+    def wait_told(self, accession: str, messages: int = 1, issuer: str | None = None) -> None:
+        """Wait until so many messages of one case are delivered, whatever becomes of others meanwhile."""
+
+        def told() -> bool:
+            def count(work: UnitOfWork) -> int:
+                case_id = work.identities.find(accession, issuer)
+                mine = work.outbox.of_case(case_id) if case_id else ()
+                return [message.state for message in mine].count(MessageState.DELIVERED)
+
+            return bool(self.read(count) >= messages)
+
+        try:
+            wait_for(told, PATIENCE_SECONDS, what=f"{messages} deliveries of {accession}", every_s=0.1)
         except TimeoutError as error:
             raise AssertionError(f"{error}\n{self.said[-4000:]}") from None
 

@@ -17,7 +17,16 @@ import pytest
 from db.states import CaseState, HoldReason
 from integrations.hl7.ack import AckCode
 from tests.order_examples import Lis
-from tests.running import ROOT, RunningService, ThirdPartyLis, audit_is_intact, case_files, contents_below, send_loosely
+from tests.running import (
+    PATIENCE_SECONDS,
+    ROOT,
+    RunningService,
+    ThirdPartyLis,
+    audit_is_intact,
+    case_files,
+    contents_below,
+    send_loosely,
+)
 from tests.support import free_port, wait_for
 
 CANARY = Lis(pid="PID|1||CanaryPatient^^^HOSP^MR||CanaryFamily^Zoe||19800101|F")
@@ -71,15 +80,14 @@ def test_it_says_that_it_listens(service: RunningService, orders_port: int) -> N
 def test_an_order_after_the_images_lets_the_case_go_and_is_echoed(
     service: RunningService, lis: ThirdPartyLis, orders_port: int
 ) -> None:
-    before = service.delivered()
     service.drop("CanaryAccession", case_files(1, 2))
-    wait_for(lambda: held_for(service, "CanaryAccession"), 60, what="the hold")
+    wait_for(lambda: held_for(service, "CanaryAccession"), PATIENCE_SECONDS, what="the hold")
     assert held_for(service, "CanaryAccession") == (HoldReason.UNMATCHED_ORDER,)
 
     order = CANARY.orm("CanaryAccession", placer="CanaryOrder^LIS")
     acks = send_loosely(orders_port, service.folder / "order.hl7", order, order)
     assert [ack.code for ack in acks] == [AckCode.AA, AckCode.AA]
-    service.wait_delivered(before + 1)
+    service.wait_told("CanaryAccession")
     told = hl7.parse(lis.received[-1].decode())
     assert [str(told.segment("ORC")[number]) for number in (2, 3)] == ["CanaryOrder^LIS", "CanaryAccession^LIS"]
     assert str(told.segment("PID")[3]) == "CanaryPatient^^^HOSP^MR"

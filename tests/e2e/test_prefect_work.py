@@ -130,12 +130,18 @@ def test_a_case_that_is_held_is_a_failed_run_that_says_why_and_people_are_told(s
     assert (run["state_type"], run["state_name"]) == ("FAILED", "Held")
     assert "no patient is named for it" in run["state"]["message"]
 
-    told = wait_for(lambda: [each for each in site.webhook.received if case_id in each["what"]], 60, what="the webhook")
+    told = wait_for(
+        lambda: [each for each in site.webhook.received if case_id in each["what"]],
+        PATIENCE_SECONDS,
+        what="the webhook",
+    )
     assert told[0]["alert"] == "a case needs a person"
     assert "no patient is named for it" in told[0]["why"]
     assert told[0]["link"].startswith(site.prefect_url)
     assert told[0]["link"].endswith(run["id"])
-    mails = wait_for(lambda: [each for each in site.mail.received if case_id in each["Subject"]], 60, what="the mail")
+    mails = wait_for(
+        lambda: [each for each in site.mail.received if case_id in each["Subject"]], PATIENCE_SECONDS, what="the mail"
+    )
     assert "no patient is named for it" in mails[0].get_content()
     assert mails[0]["To"] == "lab@example.org"
     assert "HeldAccession" not in json.dumps(site.webhook.received) + str(mails[0])
@@ -214,7 +220,7 @@ def test_what_ended_otherwise_than_its_case_is_put_right(site: Site) -> None:
     service = site.service
     case_id = service.id_of("SUSPENDED")
     with ThirdPartyLis(service.lis_port) as lis:
-        service.wait_delivered(1)
+        service.wait_told("SUSPENDED")
         assert site.prefect.run_of(case_id)["state_name"] == "Waiting"
         assert "1 runs were put right" in site.prefect.run_now("reconcile")["state"]["message"]
         assert site.prefect.ended_run_of(case_id, attempts=2)["state_name"] == "Delivered"
@@ -240,5 +246,7 @@ def test_an_audit_log_that_was_changed_is_a_failed_run_that_names_the_place(site
     run = site.prefect.run_now("verify-audit")
     assert (run["state_type"], run["state_name"]) == ("FAILED", "Broken")
     assert "event 2" in run["state"]["message"]
-    told = wait_for(lambda: [each for each in site.webhook.received if "audit" in each["what"]], 60, what="the alert")
+    told = wait_for(
+        lambda: [each for each in site.webhook.received if "audit" in each["what"]], PATIENCE_SECONDS, what="the alert"
+    )
     assert "event 2" in told[0]["why"]
