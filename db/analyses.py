@@ -146,8 +146,9 @@ class Analyses:
     def _cells(self, analysis_ids: list[int]) -> dict[int, list[Cell]]:
         cells: dict[int, list[Cell]] = defaultdict(list)
         reviewed = latest_reviews(self._session, analysis_ids)
+        measured = read_measures(self._session, analysis_ids)
         for analysis_id in analysis_ids:
-            measures = read_measures(self._session, analysis_id)
+            measures = measured[analysis_id]
             query = select(_CELLS).where(_CELLS.c.analysis_id == analysis_id).order_by(_CELLS.c.number)
             cells[analysis_id] = [
                 _cell(row, measures.get(row["number"]), reviewed.get((analysis_id, row["number"])))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from dataclasses import fields
 from typing import Any, cast
 
-from sqlalchemy import Table, insert, select
+from sqlalchemy import Double, Table, bindparam, insert, null, select, type_coerce
 from sqlalchemy.orm import Session
 
 from db.measure_schema import CellMeasuresRow
@@ -15,6 +16,17 @@ from sphero_core.types import Cell, CellMeasures
 
 TABLE = cast("Table", CellMeasuresRow.__table__)
 KEPT = tuple(definition.name for definition in DEFINITIONS if not definition.of_case)
+
+#: Where each measure of `CellMeasures`, in its order, is read from; the density is the cell's own until the case is known.
+_COLUMNS = tuple({"relative_density": "optical_density"}.get(each.name, each.name) for each in fields(CellMeasures))
+_READ = select(
+    TABLE.c.analysis_id,
+    TABLE.c.number,
+    *(
+        (type_coerce(TABLE.c[name], Double) if name in KEPT else null()).label(f"measure_{place}")
+        for place, name in enumerate(_COLUMNS)
+    ),
+).where(TABLE.c.analysis_id.in_(bindparam("analyses", expanding=True)))
 
 
 def insert_measures(session: Session, analysis_id: int, cells: Iterable[Cell]) -> None:
@@ -28,18 +40,17 @@ def insert_measures(session: Session, analysis_id: int, cells: Iterable[Cell]) -
         session.execute(insert(TABLE), rows)
 
 
-def read_measures(session: Session, analysis_id: int) -> dict[int, CellMeasures]:
-    """The measures of an analysis by number of the cell, from 0, not yet related to a case."""
-    columns = [TABLE.c.number, *(TABLE.c[name] for name in KEPT)]
-    query = select(*columns).where(TABLE.c.analysis_id == analysis_id)
-    return {number: _measures(values) for number, *values in session.execute(query)}
+def read_measures(session: Session, analysis_ids: Collection[int]) -> dict[int, dict[int, CellMeasures]]:
+    """The measures of analyses: of each by number of the cell, from 0, not yet related to a case.
+
+    One query over the primary key, and plain columns: a case has thousands of cells, and people wait for it.
+    """
+    found: dict[int, dict[int, CellMeasures]] = {analysis: {} for analysis in analysis_ids}
+    for analysis, number, *values in session.execute(_READ, {"analyses": list(found)}):
+        found[analysis][number] = CellMeasures(*[math.nan if value is None else value for value in values])
+    return found
 
 
 def _values(measures: CellMeasures) -> dict[str, Any]:
     # The detector hands over NumPy's own numbers, which a driver may refuse or store as bytes.
     return {name: float(getattr(measures, name)) for name in KEPT}
-
-
-def _measures(values: list[float]) -> CellMeasures:
-    kept = dict(zip(KEPT, values, strict=True))
-    return CellMeasures(**kept, relative_density=kept["optical_density"], relative_diameter=math.nan)

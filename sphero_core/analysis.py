@@ -19,6 +19,7 @@ from sphero_core.detector import MAX_CANDIDATES, Candidates, Detector
 from sphero_core.judge import judge_cells
 from sphero_core.morphology import in_field_pixels, measure_cells
 from sphero_core.tiling import Tile, TilePlan, plan_tiles
+from sphero_core.turning import usual_turn
 from sphero_core.types import Cell, CellClass, FieldFindings, FieldImage
 
 #: Two masks that overlap more than this are one cell (Mask R-CNN's and COCO's usual criterion).
@@ -48,6 +49,25 @@ class Found:
     mask: NDArray[np.float32]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Called:
+    """What the network called in one field.
+
+    Attributes
+    ----------
+    cells : list of Cell
+        Measured, lengths in pixels of the picture that was analysed; sorted by place, top to bottom.
+    passes : int
+        Of the network.
+    saturated : bool
+        Whether a pass gave as many candidates as it can.
+    """
+
+    cells: list[Cell]
+    passes: int
+    saturated: bool
+
+
 def analyse_field(
     detector: Detector,
     image: FieldImage,
@@ -72,10 +92,8 @@ def analyse_field(
         Cells sorted by their place, top to bottom; measures relative to the case are still NaN, see `relate_to_case`.
     """
     started = clock()
-    plan = plan_tiles(image.width, image.height, cell_diameter_px / image.reduction, detector.input)
-    found, saturated = find(detector, image.pixels, plan)
-    cells = measure_cells(image.pixels, call_cells(found, detector.thresholds, image, plan.scale))
-    cells = in_field_pixels(cells, image.reduction)
+    called = cells_of(detector, image, cell_diameter_px, detector.thresholds)
+    cells = in_field_pixels(called.cells, image.reduction)
     threshold = detector.thresholds.spherocyte
     cells = judge_cells(cells, detector.judge, threshold, cell_diameter_px, detector.calibration)
     return FieldFindings(
@@ -83,10 +101,30 @@ def analyse_field(
         width=image.width,
         height=image.height,
         cell_diameter_px=cell_diameter_px,
-        passes=len(plan.tiles),
+        passes=called.passes,
         seconds=clock() - started,
-        saturated=saturated,
+        saturated=called.saturated,
     )
+
+
+def cells_of(detector: Detector, image: FieldImage, cell_diameter_px: float, thresholds: Thresholds) -> Called:
+    """The measured cells of a field by the network alone, analysed in the field's usual view (`sphero_core.turning`).
+
+    Parameters
+    ----------
+    detector : Detector
+    image : FieldImage
+    cell_diameter_px : float
+        As of `analyse_field`.
+    thresholds : Thresholds
+        The detector's, or lower ones where candidates are wanted.
+    """
+    turn = usual_turn(image.pixels)
+    view = replace(image, pixels=turn.apply(image.pixels))
+    plan = plan_tiles(view.width, view.height, cell_diameter_px / image.reduction, detector.input)
+    found, saturated = find(detector, view.pixels, plan)
+    cells = measure_cells(view.pixels, call_cells(found, thresholds, view, plan.scale))
+    return Called(_by_place(turn.undo(cells, view.width, view.height)), len(plan.tiles), saturated)
 
 
 def find(detector: Detector, pixels: NDArray[np.uint8], plan: TilePlan) -> tuple[list[Found], bool]:
@@ -162,7 +200,11 @@ def call_cells(found: list[Found], thresholds: Thresholds, image: FieldImage, sc
         if cell is not None and not any(_same(cell, other) for other in called):
             called.append(cell)
     called = _flag_overlaps(called, reach=max(1, round(1.0 / scale)))
-    return sorted(called, key=lambda cell: (cell.y + cell.mask.shape[0] / 2, cell.x))
+    return _by_place(called)
+
+
+def _by_place(cells: list[Cell]) -> list[Cell]:
+    return sorted(cells, key=lambda cell: (cell.y + cell.mask.shape[0] / 2, cell.x))
 
 
 def _certainty(candidate: Found) -> float:

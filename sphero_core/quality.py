@@ -31,6 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sphero_core.background import OPACITY
+from sphero_core.turning import usual_view
 from sphero_core.types import Quality
 
 #: Width of the usual cell in the copy that is looked at, in pixels.
@@ -117,7 +118,7 @@ def assess_field(
 
 def measure_quality(rgb: NDArray[np.uint8], cell_diameter_px: float | None) -> QualityFigures:
     """The figures of a field; parameters as of `assess_field`."""
-    small = _reduced(rgb, cell_diameter_px)
+    small = _reduced(usual_view(rgb), cell_diameter_px)
     sparse = small[::2, ::2].reshape(-1, 3)
     bright = sparse[sparse[:, 1] >= np.quantile(sparse[:, 1], 0.67)]
     clear = np.median(bright, axis=0)

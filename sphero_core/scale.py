@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sphero_core.background import OPACITY, clear_background
+from sphero_core.turning import usual_view
 
 #: Longest sides, in pixels, of the copies that are looked at: the second only where cells are too small in the first.
 WORKING_SIDES = (640, 1600)
@@ -62,6 +63,7 @@ def measure_cell_diameters(rgb: NDArray[np.uint8]) -> NDArray[np.float64]:
         Equivalent diameters sqrt(4 A / pi), central pallor included, in pixels of `rgb`. Empty where no such cell is
         found: a blank field, nothing but clumps, or no smear at all.
     """
+    rgb = usual_view(rgb)
     longest = max(rgb.shape[:2])
     sizes: NDArray[np.float64] = np.empty(0)
     for side in WORKING_SIDES:

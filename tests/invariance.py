@@ -1,10 +1,12 @@
 """Whether the same field gives the same counts however it comes: as PNG, DICOM or JPEG, turned or mirrored; with the shipped model.
 
-    python -m tests.invariance [--images NAME=PATTERN ...] [--pixel-aspect A] [--fields N]
+    python -m tests.invariance [--images NAME=PATTERN ...] [--pixel-aspect A] [--fields N] [--each-view]
 
 PATTERN is a glob of the fields of one case, such as ``p01=barcelona/images/patient_01_*``; without `--images` two cases are drawn.
 For each case it prints, for each way to bring its fields, how many fields have other counts, the red cells, and the percentage. Where the
 bars stand: identical counts as lossless DICOM, within 1 % of the cells as JPEG of quality 95, within 1 percentage point turned or mirrored.
+
+`--each-view` analyses pictures as they come, not in their usual view (`sphero_core.turning`): how much the network's own opinion turns with the picture.
 """
 
 from __future__ import annotations
@@ -13,9 +15,11 @@ import argparse
 import functools
 import sys
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from unittest.mock import patch
 
 import cv2
 import numpy as np
@@ -25,6 +29,7 @@ from flows.cli.analyze_dicom import decoded
 from sphero_core.case import FieldSource, analyse_case
 from sphero_core.detector import Detector
 from sphero_core.image import read_image
+from sphero_core.turning import Turn
 from sphero_core.types import CellClass, FieldFindings
 from tests.dicom_objects import make_object, write_object
 
@@ -154,6 +159,18 @@ def load_shipped() -> Detector:
     return load_detector(load_bundle(shipped_bundle()))
 
 
+@contextmanager
+def as_they_come() -> Iterator[None]:
+    """No picture is brought to its usual view."""
+    unturned = Turn(transposed=False, across=False, down=False)
+    with (
+        patch("sphero_core.analysis.usual_turn", lambda _: unturned),
+        patch("sphero_core.scale.usual_view", unturned.apply),
+        patch("sphero_core.quality.usual_view", unturned.apply),
+    ):
+        yield
+
+
 @functools.cache
 def drawn(share: float, fields: int) -> tuple[Pixels, ...]:
     """The fields of a drawn smear."""
@@ -181,6 +198,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--images", action="append", default=[], metavar="NAME=PATTERN")
     parser.add_argument("--fields", type=int, default=12)
     parser.add_argument("--pixel-aspect", type=float, default=1.0)
+    parser.add_argument("--each-view", action="store_true")
     asked = parser.parse_args(arguments)
     patterns = dict(each.split("=", 1) for each in asked.images)
     cases: dict[str, Sequence[Pixels]] = {
@@ -191,7 +209,8 @@ def main(arguments: list[str]) -> int:
     for case, fields in cases.items():
         if not fields:
             parser.error(f"{case}: no image is there")
-        counted = count_ways(detector, fields)
+        with as_they_come() if asked.each_view else nullcontext():
+            counted = count_ways(detector, fields)
         bad = missed(counted)
         failed += len(bad)
         base = counted[AS_PNG.name]

@@ -2,8 +2,8 @@
 
     python -m tests.signed_cases --out FOLDER [--images NAME=FOLDER ...] [--pixel-aspect A] [--fields N]
 
-Without `--images` it draws one case without spherocytes and one with them. For each it prints what the LIS has received, and writes the report
-for people beside. Images are copied, never changed.
+Beside them it draws one case without spherocytes and one with them, which is withdrawn at last. For each it prints what the LIS has received, and
+writes the report for people of each version. Images are copied, never changed.
 """
 
 from __future__ import annotations
@@ -71,11 +71,12 @@ def sign_and_correct(
     service.drop(name, contents, manifest(f"P-{name}", len(files), pixel_aspect=aspect))
     service.wait_delivered(before + 1, PATIENCE_SECONDS)
     reported = time.monotonic() - started
+    out = service.folder / f"report-{name}"
+    sphero(service, "case", "export", name, "--out", str(out / "preliminary"))
     sphero(service, "case", "sign", name, "--by", "apruefer", "--comment", "Seen with the smear.")
     service.wait_delivered(before + 2)
-    out = service.folder / f"report-{name}"
-    sphero(service, "case", "export", name, "--out", str(out))
-    lines = [line.split(",") for line in (out / "cells.csv").read_text().splitlines()]
+    sphero(service, "case", "export", name, "--out", str(out / "final"))
+    lines = [line.split(",") for line in (out / "final" / "cells.csv").read_text().splitlines()]
     number, kind, border = (lines[0].index(name) for name in ("cell", "class", "border"))
     # Cells at the border do not count: another class for one of them would change nothing that is told.
     first = next(line for line in lines[1:] if line[kind] in ("RBC", "Spherocyte") and line[border] == "false")
@@ -83,19 +84,41 @@ def sign_and_correct(
     sphero(service, "case", "relabel", name, f"1.{first[number]}", other)
     sphero(service, "case", "sign", name, "--by", "apruefer")
     service.wait_delivered(before + 3)
+    sphero(service, "case", "export", name, "--out", str(out / "corrected"))
     messages = [hl7.parse(body.decode()) for body in lis.received[before:]]
-    print(f"\n{name}: {len(files)} fields, preliminary after {reported:.0f} s; report in {out}", flush=True)
+    print(f"\n{name}: {len(files)} fields, preliminary after {reported:.0f} s; reports in {out}", flush=True)
     for message in messages:
         print("  " + _line(message), flush=True)
     assert [str(message.segment("OBR")[25]) for message in messages] == ["P", "F", "C"]
+
+
+def withdraw(service: RunningService, lis: ThirdPartyLis, name: str) -> None:
+    """A case that turns out to be another patient's."""
+    before = service.delivered()
+    sphero(service, "case", "reject", name, "--wrong-patient", "--reason", "Tubes were exchanged.", "--by", "apruefer")
+    service.wait_delivered(before + 1)
+    sphero(
+        service,
+        "case",
+        "export",
+        name,
+        "--what",
+        "report",
+        "--out",
+        str(service.folder / f"report-{name}" / "withdrawn"),
+    )
+    message = hl7.parse(lis.received[-1].decode())
+    states = sorted({f"OBX-11 {row[11]}" for row in message.segments("OBX")})
+    print(f"\n{name} withdrawn: {message.segment('OBR')[25]}, {', '.join(states)}", flush=True)
 
 
 def _line(message: Any) -> str:
     found = {str(row[3]).split("^")[0]: str(row[5]) for row in message.segments("OBX")}
     request = message.segment("OBR")
     signed = str(request[32]) if len(request) > 32 else ""
+    observer = next((str(row[16]) for row in message.segments("OBX") if len(row) > 16 and str(row[16])), "")
     grade = found.get("802-9", "").split("^")
-    return f"{request[25]}  {found['6742-1']}  grade {grade[3] if len(grade) > 3 else '-'}  {signed or 'nobody'}"
+    return f"{request[25]}  {found['6742-1']}  grade {grade[3] if len(grade) > 3 else '-'}  OBR-32 {signed or '-'}  OBX-16 {observer or '-'}"
 
 
 def main() -> None:
@@ -108,14 +131,16 @@ def main() -> None:
     asked = parser.parse_args()
     asked.out.mkdir(parents=True, exist_ok=True)
     cases = {name: Path(folder) for name, _, folder in (each.partition("=") for each in asked.images)}
-    cases = cases or drawn(asked.out / "drawn")
+    cases |= drawn(asked.out / "drawn")
     with (
         ThirdPartyLis(free_port()) as lis,
         RunningService(asked.out, lis.port, field_seconds=None, more=SETTINGS) as service,
     ):
         service.start()
         for name, folder in cases.items():
-            sign_and_correct(service, lis, name, folder, asked.fields, asked.pixel_aspect)
+            aspect = asked.pixel_aspect if folder.parent != asked.out / "drawn" else 1.0
+            sign_and_correct(service, lis, name, folder, asked.fields, aspect)
+        withdraw(service, lis, next(reversed(cases)))
         service.stop()
 
 

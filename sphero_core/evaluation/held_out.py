@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from sphero_core.analysis import call_cells, find
+from sphero_core.analysis import cells_of
 from sphero_core.datasets.coco import LabelledImage
 from sphero_core.datasets.masks import BoxMask
 from sphero_core.datasets.points import PointedImage, merge_labels
@@ -26,9 +26,7 @@ from sphero_core.evaluation.points import LabelledPoints
 from sphero_core.evaluation.run import LOWEST, Run, field_diameters
 from sphero_core.image import read_image
 from sphero_core.judge import FEATURES, features_of
-from sphero_core.morphology import measure_cells
 from sphero_core.synthetic import SyntheticField
-from sphero_core.tiling import plan_tiles
 from sphero_core.types import FieldImage
 
 
@@ -134,9 +132,7 @@ def kept(path: Path) -> list[HeldOutField]:
 
 
 def _found(run: Run, field: FieldImage, diameter: float) -> HeldOutField:
-    plan = plan_tiles(field.width, field.height, diameter, run.detector.input)
-    candidates, _ = find(run.detector, field.pixels, plan)
-    cells = measure_cells(field.pixels, call_cells(candidates, LOWEST, field, plan.scale))
+    cells = cells_of(run.detector, field, diameter, LOWEST).cells
     red = np.array([cell.cell_class.is_red_cell for cell in cells], np.bool_)
     features = np.full((len(cells), len(FEATURES)), np.nan)
     features[red] = features_of([cell for cell in cells if cell.cell_class.is_red_cell], diameter)

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sphero_core.analysis import call_cells, find
+from sphero_core.analysis import cells_of
 from sphero_core.bundle import Thresholds
 from sphero_core.datasets.coco import LabelledImage
 from sphero_core.detector import Detector
@@ -26,9 +26,7 @@ from sphero_core.evaluation.detection import detections_of, evaluate_detection
 from sphero_core.evaluation.points import CHULA_CLASSES, LabelledPoints, evaluate_points, pair_files, read_points
 from sphero_core.image import read_image, read_reduced
 from sphero_core.judge import judge_cells
-from sphero_core.morphology import measure_cells
 from sphero_core.scale import FEWEST_CELLS, case_cell_diameter, measure_cell_diameters
-from sphero_core.tiling import plan_tiles
 from sphero_core.types import Cell, CellClass, FieldImage
 
 #: Average precision looks at candidates down to this probability.
@@ -142,9 +140,7 @@ def field_diameters(paths: Sequence[Path], groups: Sequence[str], pixel_aspect: 
 def find_cells(run: Run, field: FieldImage, diameter: float, thresholds: Thresholds) -> tuple[list[Cell], float]:
     """The cells of a field whose case has cells of that diameter (pixels of the field), as the service finds them; and seconds."""
     started = run.clock()
-    plan = plan_tiles(field.width, field.height, diameter, run.detector.input)
-    found, _ = find(run.detector, field.pixels, plan)
-    cells = measure_cells(field.pixels, call_cells(found, thresholds, field, plan.scale))
+    cells = cells_of(run.detector, field, diameter, thresholds).cells
     threshold = run.detector.thresholds.spherocyte
     cells = judge_cells(cells, run.detector.judge, threshold, diameter, run.detector.calibration)
     return cells, run.clock() - started

@@ -10,15 +10,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from sphero_core.analysis import call_cells, find
+from sphero_core.analysis import cells_of
 from sphero_core.datasets.coco import LabelledImage
 from sphero_core.detector import Detector
 from sphero_core.evaluation.detection import detections_of
 from sphero_core.evaluation.run import LOWEST
 from sphero_core.image import read_image
 from sphero_core.judge import FEATURES, features_of
-from sphero_core.morphology import measure_cells
-from sphero_core.tiling import plan_tiles
 from sphero_core.training.config import RunConfig
 from sphero_core.training.export import detector_of
 from sphero_core.training.operating_point import FoldPrediction
@@ -86,9 +84,7 @@ def write_whole(path: Path, content: bytes) -> None:
 
 def _predict(detector: Detector, image: LabelledImage, diameter: float, pixel_aspect: float) -> FoldPrediction:
     field = read_image(image.path, pixel_aspect=pixel_aspect)
-    plan = plan_tiles(field.width, field.height, diameter, detector.input)
-    found, _ = find(detector, field.pixels, plan)
-    cells = measure_cells(field.pixels, call_cells(found, LOWEST, field, plan.scale))
+    cells = cells_of(detector, field, diameter, LOWEST).cells
     red = np.array([cell.cell_class.is_red_cell for cell in cells], np.bool_)
     features = np.full((len(cells), len(FEATURES)), np.nan)
     features[red] = features_of([cell for cell in cells if cell.cell_class.is_red_cell], diameter)

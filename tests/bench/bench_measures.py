@@ -5,13 +5,12 @@ from __future__ import annotations
 import io
 import tempfile
 import zlib
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sqlalchemy import Connection, LargeBinary, MetaData, Table, create_engine, insert, select
+from sqlalchemy import Connection, LargeBinary, MetaData, Table, create_engine, insert, select, text
 from sqlalchemy.schema import Column
 from sqlalchemy.types import Integer
 
@@ -22,6 +21,7 @@ from sphero_core.types import CellMeasures
 from tests.bench.table import Row, side_by_side
 from tests.integration.test_measures_migration import CELL
 from tests.integration.test_measures_migration import ROWS as NEEDED
+from tests.postgresql import PostgresqlServer, find_binaries
 
 KEPT_CELLS, CASE_CELLS, FIELD_CELLS = 1_000_000, 3_000, 100
 FIELDS = CASE_CELLS // FIELD_CELLS
@@ -30,45 +30,47 @@ LIMIT_MS = 50.0
 BLOBS = Table(
     "measure_blobs", MetaData(), Column("analysis_id", Integer, primary_key=True), Column("packed", LargeBinary)
 )
-COLUMNS = ("analysis_id", "number", *KEPT)
 
 
 def measure() -> list[Row]:
-    """Fill a database and read one case in its middle."""
+    """Fill a database of each kind and read one case in its middle; then the same case from a file."""
+    rows = []
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "sphero.db"
-        with Database(f"sqlite:///{path}") as database:
-            database.upgrade()
-        engine = create_engine(f"sqlite:///{path}")
+        rows += _compared("SQLite", f"sqlite:///{Path(folder) / 'sphero.db'}")
+        parquet = _parquet(Path(folder) / "case.parquet")
+    with PostgresqlServer(find_binaries(), settings={"shared_buffers": "128MB"}) as server:  # as it comes
+        rows += _compared("PostgreSQL", server.create_database()[1])
+    if parquet is not None:
+        rows.append(Row("the same from SQLite", rows[0].value, "ms", "one Parquet file a case", parquet * 1e3))
+    return rows
+
+
+def _compared(name: str, url: str) -> list[Row]:
+    with Database(url) as database:
+        database.upgrade()
+        engine = create_engine(url)
         with engine.begin() as connection:
             fill(connection)
-        first = ANALYSES // 2
-        with Database(f"sqlite:///{path}") as database, database.reading() as work, engine.connect() as connection:
+        wanted = range(ANALYSES // 2, ANALYSES // 2 + FIELDS)
+        with database.reading() as work, engine.connect() as connection:
             session = work.analyses._session
-            wanted = range(first, first + FIELDS)
             rows, blobs = side_by_side(
-                lambda: [read_measures(session, analysis) for analysis in wanted],
+                lambda: read_measures(session, wanted),
                 lambda: [from_blob(connection, analysis) for analysis in wanted],
                 rounds=15,
             )
-            held = sum(len(read_measures(session, analysis)) for analysis in wanted)
-        assert held == CASE_CELLS
-        size = path.stat().st_size / 2**20
-        case = Path(folder) / "case.parquet"
-        parquet = _parquet(case)
+            held = sum(map(len, read_measures(session, wanted).values()))
         engine.dispose()
-    what = f"read the measures of {CASE_CELLS:,} cells of {KEPT_CELLS:,} (database of {size:,.0f} MiB)"
-    compared = [
+    assert held == CASE_CELLS
+    what = f"read the measures of {CASE_CELLS:,} cells of {KEPT_CELLS:,} from {name}"
+    return [
         Row(what, rows * 1e3, "ms", "limit", LIMIT_MS, 1.0),
         Row("the same from the table", rows * 1e3, "ms", "one packed blob an analysis", blobs * 1e3),
     ]
-    if parquet is not None:
-        compared.append(Row("the same from the table", rows * 1e3, "ms", "one Parquet file a case", parquet * 1e3))
-    return compared
 
 
 def fill(connection: Connection) -> None:
-    """A million cells with measures, and the same measures as blobs."""
+    """A million cells with measures, and as many measures as blobs."""
     metadata = MetaData()
     BLOBS.create(connection)
     for name, values in NEEDED.items():
@@ -79,22 +81,26 @@ def fill(connection: Connection) -> None:
         {**NEEDED["analyses"], "analysis_id": number, "bundle_sha256": f"{number:064x}"} for number in range(ANALYSES)
     ]
     connection.execute(insert(analyses), each)
+    constants = {name: value for name, value in CELL.items() if name != "analysis_id"}
+    _insert_each(connection, CELLS, {name: f":{name}" for name in constants}, constants)
+    _insert_each(connection, TABLE, dict.fromkeys(KEPT, "random() * 1.0"), {})
     random = np.random.default_rng(1)
-    for start in range(0, ANALYSES, 100):
-        numbers = range(start, start + 100)
-        connection.execute(
-            insert(CELLS), [{**CELL, "analysis_id": a, "number": n} for a in numbers for n in range(FIELD_CELLS)]
-        )
-        for analysis in numbers:
-            measured = random.normal(size=(FIELD_CELLS, len(KEPT)))
-            connection.execute(insert(TABLE), list(_rows(analysis, measured)))
-            packed = zlib.compress(measured.T.tobytes(), level=2)
-            connection.execute(insert(BLOBS), {"analysis_id": analysis, "packed": packed})
+    packed = [
+        {"analysis_id": analysis, "packed": zlib.compress(random.normal(size=(len(KEPT), FIELD_CELLS)).tobytes(), 2)}
+        for analysis in range(ANALYSES)
+    ]
+    connection.execute(insert(BLOBS), packed)
 
 
-def _rows(analysis: int, values: NDArray[np.float64]) -> Iterator[dict[str, Any]]:
-    for number, measured in enumerate(values.tolist()):
-        yield dict(zip(COLUMNS, (analysis, number, *measured), strict=True))
+def _insert_each(connection: Connection, table: Table, columns: dict[str, str], values: dict[str, Any]) -> None:
+    """A row for each cell of each analysis, made by the database itself."""
+    names = ", ".join(f'"{name}"' for name in columns)
+    statement = (
+        f"INSERT INTO {table.name} (analysis_id, number, {names}) "  # noqa: S608  # names of our own
+        f"WITH RECURSIVE cell(number) AS (SELECT 0 UNION ALL SELECT number + 1 FROM cell WHERE number < {FIELD_CELLS - 1}) "
+        f"SELECT analysis_id, cell.number, {', '.join(columns.values())} FROM analyses CROSS JOIN cell ORDER BY 1, 2"
+    )
+    connection.execute(text(statement), values)
 
 
 def from_blob(connection: Connection, analysis: int) -> list[CellMeasures]:

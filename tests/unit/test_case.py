@@ -5,8 +5,10 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from sphero_core import case
+from sphero_core.analysis import analyse_field
 from sphero_core.bundle import load_bundle, shipped_bundle
 from sphero_core.case import FieldSource, analyse_source
 from sphero_core.detector import Detector, load_detector
@@ -15,7 +17,7 @@ from sphero_core.image import read_image
 from sphero_core.render import draw_overlay
 from sphero_core.synthetic import SyntheticField, draw_smear, random_style
 from sphero_core.types import FieldFindings, FieldImage
-from tests.invariance import AS_DICOM, AS_JPEG, AS_PNG, TURNED, Counted, missed
+from tests.invariance import AS_DICOM, AS_JPEG, AS_PNG, TURNED, Counted, count_ways, drawn, missed
 
 DIAMETER = 280.0
 SAME = {
@@ -84,6 +86,34 @@ def test_the_overlay_of_the_whole_picture_is_that_of_the_smaller_one(detector: D
     small, large = (draw_overlay(each, findings, um_per_pixel=0.05).astype(int) for each in (image, whole))
     assert small.shape == large.shape
     assert np.abs(small - large).mean() < 2
+
+
+def test_a_field_gives_the_same_counts_as_dicom_turned_and_mirrored(detector: Detector) -> None:
+    counted = count_ways(detector, drawn(0.2, 1), (AS_PNG, AS_DICOM, AS_JPEG, TURNED[0], TURNED[3]))
+    base = counted[AS_PNG.name]
+    assert base.spherocytes >= 3
+    assert missed(counted) == []
+    assert {way.name for way in (AS_DICOM, TURNED[0], TURNED[3]) if counted[way.name] != base} == set()
+
+
+def test_what_is_found_in_a_turned_field_lies_where_it_lay(detector: Detector) -> None:
+    [pixels] = drawn(0.2, 1)
+    first, second = (analyse_field(detector, field_of(each), 60.0) for each in (pixels, np.rot90(pixels)))
+    assert len(first.cells) > 20
+    assert np.array_equal(np.rot90(labels(first)), labels(second))
+
+
+def field_of(pixels: NDArray[np.uint8]) -> FieldImage:
+    return FieldImage(np.ascontiguousarray(pixels), pixels.shape[1], pixels.shape[0])
+
+
+def labels(findings: FieldFindings) -> NDArray[np.float64]:
+    """The score of the cell that each pixel belongs to."""
+    drawn_cells = np.zeros((findings.height, findings.width))
+    for cell in sorted(findings.cells, key=lambda each: each.score):
+        x, y, width, height = cell.box
+        drawn_cells[y : y + height, x : x + width][cell.mask] = cell.score
+    return drawn_cells
 
 
 def test_each_bar_of_invariance_can_be_missed() -> None:
