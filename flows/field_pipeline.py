@@ -17,7 +17,7 @@ from flows.run_texts import field_line
 from flows.services import Services
 from sphero_core.types import FieldFindings
 
-AHEAD = 5  # fields of a case that are asked of the model at a time: those in its process, and two that wait for a place there
+AHEAD = 6  # fields of a case that are asked of the model at a time: those in its process, and two that wait for a place there
 TOGETHER = 4  # findings in one commit at most
 AT_RISK_SECONDS = 1.0  # so much analysis is not left unrecorded for company
 MODEL_SECONDS = 60.0

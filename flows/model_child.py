@@ -1,8 +1,8 @@
 """The model process: one warm model, asked over a pipe; everything about a field's pixels happens here.
 
 `main` gets the pipe's descriptor, a factory and its argument. The factory, ``module:name``, is called with the argument
-and a callable to be called as a sign of life, and gives an `Engine`. Two requests are worked on at a time: while one is in
-the network, the other is read or measured, so that a further field costs little beyond its passes.
+and a callable to be called as a sign of life, and gives an `Engine`. Some requests are worked on at a time: while others
+are in the network, one is read or measured, so that a further field costs little beyond its passes.
 
 The process ends with its parent, however that dies: its end of the pipe closes.
 """
@@ -24,7 +24,7 @@ from typing import Any, Protocol
 from sphero_core.errors import ImageError, SpheroCoreError, UnreadableImage
 from sphero_core.types import BundleId, FieldFindings
 
-WORKERS = 2
+WORKERS = 3  # two in the network, one reads or measures
 
 
 @dataclass(frozen=True, slots=True)

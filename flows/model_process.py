@@ -25,12 +25,12 @@ from pathlib import Path
 from typing import Any
 
 from flows.errors import FieldFatal, FieldRefused, FieldUnreadable, ModelUnavailable
-from flows.model_child import ImageTask, Word
+from flows.model_child import WORKERS, ImageTask, Word
 from sphero_core.types import BundleId, FieldFindings
 
 log = logging.getLogger(__name__)
 
-WINDOW = 3  # two are worked on, one lies ready
+WINDOW = WORKERS + 1  # one lies ready
 MOST_CRASHES = 2
 LONGEST_BACKOFF = 30.0
 _TICK = 0.5

@@ -73,21 +73,24 @@ class Detector:
     calibration: Calibration | None = None
 
 
-def load_detector(bundle: Bundle, *, threads: int | None = None) -> Detector:
+def load_detector(bundle: Bundle, *, threads: int | None = None, passes: int = 1) -> Detector:
     """Import TensorFlow, load the bundle's network and run it once so that the first field does not pay for it.
 
     Parameters
     ----------
     bundle : Bundle
     threads : int, optional
-        Threads of one operation; all cores when left out.
+        Threads of one operation; all cores when left out. Counts only where nothing ran in TensorFlow before.
+    passes : int
+        Passes that callers make at a time.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     import tensorflow as tf
 
     if threads is not None:
         tf.config.threading.set_intra_op_parallelism_threads(threads)
-        tf.config.threading.set_inter_op_parallelism_threads(1)
+        # One more than passes: with just as many, a pass waits at times for a thread that another holds.
+        tf.config.threading.set_inter_op_parallelism_threads(passes + 1)
     module = tf.saved_model.load(str(bundle.model_path))
     forward = _forward(module.signatures["serving_default"], tf)
     forward(np.full((bundle.input.height, bundle.input.width, 3), 220, np.uint8))

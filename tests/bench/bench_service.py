@@ -29,7 +29,7 @@ from tests.bench.table import Row
 from tests.support import free_port
 
 WIDTH, HEIGHT, CELL = 2400, 1800, 280.0
-FEW, MANY, ROUNDS = 2, 12, 3
+FEW, MANY, ROUNDS = 8, 28, 3  # the scale of a case is measured in its first eight
 PASSES = 12
 PATIENCE_S = 300.0
 MEMORY_MIB = 2048.0
@@ -82,7 +82,14 @@ def measure() -> list[Row]:
     return [
         Row(f"a further field ({field}) in a case", _further(seconds), "ms", "its passes: 1", wall, 1.3),
         Row("processor time of it, all processes", _further(work), "ms", "its pass", worked),
-        Row(f"a case of {FEW} fields, from complete to reported", few, "ms", f"{FEW} passes", FEW * wall),
+        Row(
+            f"a case of {FEW} fields, complete to reported, without its passes",
+            few - FEW * wall,
+            "ms",
+            "limit",
+            2000.0,
+            1.0,
+        ),
         Row("memory of the service (PSS, all processes)", memory, "MiB", "limit", MEMORY_MIB, 1.0),
         Row("processes that hold TensorFlow", float(holders), "", "one", 1.0, 1.0),
     ]
