@@ -1,6 +1,7 @@
 """DICOM: instances in, results out.
 
 store_scp   the receiver: C-STORE, C-ECHO; its connections, with TLS and limits, in `association_server`
+memory      where data sets go while they come, used again for the next
 outline     whether a data set is whole, and the instance that its sender says
 part10      a data set that came, durably in our store, as it came     (decodes nothing)
 catalogue   which objects and encodings are read, and by which decoder

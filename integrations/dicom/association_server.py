@@ -21,6 +21,7 @@ from pynetdicom.transport import RequestHandler, ThreadedAssociationServer
 
 from integrations.addresses import Network, is_admitted
 from integrations.dicom.limits import AssociationLimits
+from integrations.dicom.memory import Memories
 from integrations.dicom.messages import Messages
 from integrations.dicom.pdus import Connection, Outgoing, PduReader
 from integrations.errors import TlsError
@@ -77,6 +78,7 @@ class AssociationServer(ThreadedAssociationServer):  # type: ignore[misc]
         self.gate = gate
         self._shaking = 0
         self._counted = threading.Lock()
+        self.memories = Memories()
         super().__init__(*arguments, request_handler=_Handler, **named)
 
     def get_request(self) -> tuple[socket.socket, Any]:
@@ -149,7 +151,7 @@ class _Handler(RequestHandler):  # type: ignore[misc]
         limits = self.server.gate.limits
         association.dul.socket = Connection(association.dul.socket, limits)
         association.dul.to_provider_queue = Outgoing(association.dul.socket)
-        association.dimse = Messages(association, limits)
+        association.dimse = Messages(association, limits, self.server.memories)
         association.dul._read_pdu_data = PduReader(association, limits)  # noqa: SLF001  # the one place where PDUs come in
         association.dul._run_loop_delay = _PAUSE_SECONDS  # noqa: SLF001  # `Connection.ready` waits instead
         association.bind(evt.EVT_CONN_CLOSE, _give_up_waiting)

@@ -8,23 +8,35 @@ from queue import Empty
 from typing import Any
 
 from pynetdicom.dimse import DIMSEServiceProvider
+from pynetdicom.dimse_messages import C_STORE_RQ
 from pynetdicom.pdu_primitives import P_DATA
 
 from integrations.dicom.limits import AssociationLimits
+from integrations.dicom.memory import Memories, ReceivedBytes
 
+_COMMAND, _LAST = 1, 2  # bits of the message control header (PS3.8 annex E.2)
 _LOOK_SECONDS = 0.01  # so long an association takes to see that it is released or aborted
 
 log = logging.getLogger(__name__)
 
 
 class Messages(DIMSEServiceProvider):  # type: ignore[misc]
-    """Gathers the fragments of messages (PS3.8 annex E), in place of pynetdicom's, which gathers whatever is sent."""
+    """Gathers the fragments of messages (PS3.8 annex E), in place of pynetdicom's, which gathers whatever is sent.
+
+    Parameters
+    ----------
+    association : pynetdicom.association.Association
+    limits : AssociationLimits
+    memories : Memories
+        For the data sets of C-STORE.
+    """
 
     message: Any
 
-    def __init__(self, association: Any, limits: AssociationLimits) -> None:
+    def __init__(self, association: Any, limits: AssociationLimits, memories: Memories) -> None:
         super().__init__(association)
         self._limits = limits
+        self._memories = memories
         self._ended = False
 
     def get_msg(self, block: bool = False) -> tuple[Any, Any]:
@@ -49,25 +61,64 @@ class Messages(DIMSEServiceProvider):  # type: ignore[misc]
         fragment : bytes-like
             With its message control header (PS3.8 annex E.2).
         """
-        message, is_command, is_last = self.message, fragment[0] & 1, fragment[0] & 2
-        if self._ended:
+        is_command = fragment[0] & _COMMAND
+        if not self._is_taken(len(fragment) - 1, is_command):
             return
-        size, limit = (
-            len(fragment) - 1,
-            self._limits.max_command_bytes if is_command else self._limits.max_data_set_bytes,
-        )
-        if message is not None:
-            size += (message.encoded_command_set if is_command else message.data_set).tell()
-        if size > limit:
-            self._end(f"an object has more than the {self._limits.max_data_set_bytes:,} bytes that are taken")
-        elif message is None and self.msg_queue.qsize() >= self._limits.max_waiting:
-            self._end("it sends on without waiting for answers")
-        elif message is None or is_command or is_last:
+        if self.message is None or is_command or fragment[0] & _LAST:
             primitive = P_DATA()
             primitive.presentation_data_value_list.append((context, fragment))
             super().receive_primitive(primitive)
+            self._prepare()
         else:
-            message.data_set.write(fragment[1:])
+            self.message.data_set.write(fragment[1:])
+
+    def room(self, control: int, count: int) -> ReceivedBytes | None:
+        """Give where `count` bytes of a fragment go; None where it is to be given to `add`.
+
+        Once they are there, `complete` is to be called if the fragment is the last one.
+
+        Parameters
+        ----------
+        control : int
+            Its message control header.
+        count : int
+            Its bytes without that.
+        """
+        data_set = None if self.message is None else self.message.data_set
+        if control & _COMMAND or not isinstance(data_set, ReceivedBytes) or not self._is_taken(count, is_command=0):
+            return None
+        return data_set
+
+    def complete(self, context: int, control: int) -> None:
+        """Tell that a fragment is in its room."""
+        if control & _LAST:
+            self.add(context, bytes([control]))
+
+    def give_back(self, data_set: Any) -> None:
+        """Take the memory of a data set that nobody looks into any more."""
+        if isinstance(data_set, ReceivedBytes):
+            self._memories.give_back(data_set)
+
+    def _is_taken(self, count: int, is_command: int) -> bool:
+        """Whether so many bytes more are taken; else the association is ended."""
+        if self._ended:
+            return False
+        message = self.message
+        limit = self._limits.max_command_bytes if is_command else self._limits.max_data_set_bytes
+        if message is not None:
+            count += (message.encoded_command_set if is_command else message.data_set).tell()
+        if count > limit:
+            self._end(f"an object has more than the {self._limits.max_data_set_bytes:,} bytes that are taken")
+        elif message is None and self.msg_queue.qsize() >= self._limits.max_waiting:
+            self._end("it sends on without waiting for answers")
+        return not self._ended
+
+    def _prepare(self) -> None:
+        """Give a C-STORE whose command is known memory for its data set."""
+        message = self.message
+        if isinstance(message, C_STORE_RQ) and message.data_set is not None and not message.data_set.tell():
+            self.give_back(message.data_set)
+            message.data_set = self._memories.borrow()
 
     def _end(self, reason: str) -> None:
         self._ended = True

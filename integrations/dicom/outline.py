@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
+from typing import Any
 
 from pydicom.dataset import Dataset
 from pydicom.filereader import read_dataset
@@ -22,7 +23,6 @@ from sphero_core.errors import DamagedImage, ImageTooLarge
 _SOP_CLASS, _SOP_INSTANCE = Tag(0x0008, 0x0016), Tag(0x0008, 0x0018)
 _STUDY, _SERIES = Tag(0x0020, 0x000D), Tag(0x0020, 0x000E)
 _WANTED: list[BaseTag | int] = [_SOP_CLASS, _SOP_INSTANCE, _STUDY, _SERIES]
-_HEAD_BYTES = 4 * 1024 * 1024  # the four stand in the first groups, before anything large
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,30 @@ class Outline:
 
     study_uid: str | None
     series_uid: str | None
+
+
+class _Window(io.RawIOBase):
+    """A look into memory as a stream."""
+
+    def __init__(self, data: memoryview) -> None:
+        self._data = data
+        self._position = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._position = (0, self._position, len(self._data))[whence] + offset
+        return self._position
+
+    def readinto(self, target: Any) -> int:
+        piece = self._data[self._position : self._position + len(target)]
+        target[: len(piece)] = piece
+        self._position += len(piece)
+        return len(piece)
 
 
 def check_instance(instance: EncodedInstance, limits: ReaderLimits = DEFAULT_LIMITS) -> Outline:
@@ -58,8 +82,7 @@ def check_instance(instance: EncodedInstance, limits: ReaderLimits = DEFAULT_LIM
 
 
 def _head(data: bytes | memoryview, syntax: Syntax) -> Dataset:
-    # Of bytes a stream makes no copy.
-    stream = io.BytesIO(data if isinstance(data, bytes) else bytes(data[:_HEAD_BYTES]))
+    stream = io.BytesIO(data) if isinstance(data, bytes) else io.BufferedReader(_Window(data))  # neither copies it
     try:
         return read_dataset(
             stream,

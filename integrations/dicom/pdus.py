@@ -28,6 +28,9 @@ _KINDS = range(0x01, 0x08)
 _P_DATA_TF = 0x04
 _PDU_HEAD = struct.Struct(">BxI")  # type, length
 _ITEM_HEAD = struct.Struct(">IB")  # length, presentation context
+_DATA_HEAD = struct.Struct(">IBB")  # the same and the message control header
+_CONTEXT_AND_CONTROL = 2  # bytes of an item's length that are no data
+_AHEAD_BYTES = 4096
 _LOOK_SECONDS = 0.1  # so long it takes until a time limit is seen to be over
 _MOST_WAKES = 4096
 _QUICKACK = getattr(socket, "TCP_QUICKACK", None)
@@ -62,6 +65,7 @@ class Connection(AssociationSocket):  # type: ignore[misc]
         # No `super().__init__`: that would report the connection to the state machine a second time.
         self.__dict__.update(made.__dict__)
         self._limits = limits
+        self._ahead, self._ahead_of = bytearray(_AHEAD_BYTES), memoryview(b"")  # read with what was asked for
         self._woken, self._waker = socket.socketpair()
         for end in (self._woken, self._waker, *([self.socket] if self.socket is not None else [])):
             end.setblocking(False)
@@ -77,7 +81,7 @@ class Connection(AssociationSocket):  # type: ignore[misc]
         connection = self.socket
         if connection is None or not self._is_connected:
             return False
-        if isinstance(connection, ssl.SSLSocket) and connection.pending():
+        if self._ahead_of or (isinstance(connection, ssl.SSLSocket) and connection.pending()):
             return True
         try:
             found, _, _ = select.select([connection, self._woken], [], [], _LOOK_SECONDS)
@@ -107,7 +111,7 @@ class Connection(AssociationSocket):  # type: ignore[misc]
             raise ConnectionAbortedError
         while view:
             try:
-                count = connection.recv_into(view)
+                count = self._receive(connection, view)
             except (BlockingIOError, ssl.SSLWantReadError):
                 _wait(connection, deadline, to_read=True)
             except ssl.SSLWantWriteError:
@@ -116,6 +120,19 @@ class Connection(AssociationSocket):  # type: ignore[misc]
                 if not count:
                     raise ConnectionResetError
                 view = view[count:]
+
+    def _receive(self, connection: socket.socket, view: memoryview) -> int:
+        """Read once into `view`, and a little of what follows: the head of the next PDU costs no call of its own."""
+        if self._ahead_of:
+            count = min(len(view), len(self._ahead_of))
+            view[:count] = self._ahead_of[:count]
+            self._ahead_of = self._ahead_of[count:]
+            return count
+        if isinstance(connection, ssl.SSLSocket):  # which has its own buffer
+            return connection.recv_into(view)
+        count, _, _, _ = connection.recvmsg_into([view, self._ahead])
+        self._ahead_of = memoryview(self._ahead)[: max(0, count - len(view))]
+        return min(count, len(view))
 
     def send(self, bytestream: bytes) -> None:
         """Send a PDU; a peer that does not take it in time loses the connection."""
@@ -188,9 +205,15 @@ class PduReader:
             kind, length = _PDU_HEAD.unpack(self._head)
             if kind in _KINDS and length > self._limits.max_pdu_bytes:
                 raise ConnectionAbortedError
+            begun = 0
+            if kind == _P_DATA_TF and length >= _DATA_HEAD.size and self._is_established:
+                connection.fill(self._room(_DATA_HEAD.size), deadline)
+                if self._read_data(length, deadline):
+                    return True
+                begun = _DATA_HEAD.size
             content = self._room(length if kind in _KINDS else 0)
-            connection.fill(content, deadline)
-        except OSError:
+            connection.fill(content[begun:], deadline)
+        except (OSError, MemoryError):
             self._provider.event_queue.put(CLOSED)
             return False
         try:
@@ -199,13 +222,31 @@ class PduReader:
             self._provider.event_queue.put(_UNKNOWN)
             return False
 
+    @property
+    def _is_established(self) -> bool:
+        return bool(self._provider.state_machine.current_state == _ESTABLISHED)
+
+    def _read_data(self, length: int, deadline: float) -> bool:
+        """Read the only fragment of a PDU of this length straight to its data set; False where it is not that simple."""
+        item, context, control = _DATA_HEAD.unpack_from(self._buffer)
+        count = item - _CONTEXT_AND_CONTROL
+        messages = self._association.dimse
+        data_set = messages.room(control, count) if item + 4 == length else None
+        if data_set is None:
+            return False
+        with data_set.room(count) as room:
+            self._provider.socket.fill(room, deadline)
+        data_set.taken(count)
+        messages.complete(context, control)
+        return True
+
     def _room(self, length: int) -> memoryview:
         if length > len(self._buffer):
-            self._buffer = bytearray(length)
+            self._buffer = self._buffer + bytes(length - len(self._buffer))  # views of the old one stay whole
         return memoryview(self._buffer)[:length]
 
     def _take(self, kind: int, content: memoryview) -> bool:
-        if kind == _P_DATA_TF and self._provider.state_machine.current_state == _ESTABLISHED:
+        if kind == _P_DATA_TF and self._is_established:
             for context, fragment in fragments_of(content):
                 self._association.dimse.add(context, fragment)  # action DT-2 (PS3.8 table 9-7)
             return True

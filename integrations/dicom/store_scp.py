@@ -67,7 +67,8 @@ class StoreScp:
     Parameters
     ----------
     accept : callable
-        Takes an `EncodedInstance` and the calling AE title; see above. Called from many threads.
+        Takes an `EncodedInstance`, whose data set is there until it returns, and the calling AE title; see above. Called
+        from many threads.
     title : str
         Our AE title; requests for another one are rejected.
     host : str
@@ -208,22 +209,22 @@ class StoreScp:
     def _store(self, event: Any) -> int | Dataset:
         caller = str(event.assoc.requestor.ae_title)
         try:
-            request = event.request
-            instance = EncodedInstance(
-                str(request.AffectedSOPClassUID),
-                str(request.AffectedSOPInstanceUID),
-                str(event.context.transfer_syntax),
-                request.DataSet.getvalue() if request.DataSet is not None else b"",
-            )
-            self._accept(instance, caller)
+            self._accept_request(event.request, str(event.context.transfer_syntax), caller)
         except DicomError as error:
             status, comment = _status(error), str(error)
         except Exception as error:  # noqa: BLE001  # the edge of the job: the sender is told, the receiver goes on
             status, comment = StoreStatus.NOT_UNDERSTOOD, f"unexpected {type(error).__name__}"
         else:
             return StoreStatus.SUCCESS.value
+        finally:
+            event.assoc.dimse.give_back(event.request.DataSet)
         log.warning("an instance of %r was answered 0x%04X: %s", caller, status.value, comment)
         return _answer(status, comment)
+
+    def _accept_request(self, request: Any, transfer_syntax_uid: str, caller: str) -> None:
+        sop_class_uid, sop_instance_uid = str(request.AffectedSOPClassUID), str(request.AffectedSOPInstanceUID)
+        with memoryview(b"") if request.DataSet is None else request.DataSet.getbuffer() as data_set:
+            self._accept(EncodedInstance(sop_class_uid, sop_instance_uid, transfer_syntax_uid, data_set), caller)
 
     def _commit(self, event: Any) -> tuple[int, None]:
         caller = str(event.assoc.requestor.ae_title)

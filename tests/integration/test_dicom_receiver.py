@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import struct
 import threading
 import time
 from io import BytesIO
@@ -163,6 +164,46 @@ def send_raw(association: Any, data_set: Dataset, *, uid: str = "", sop_class: s
     _, response = association.dimse.get_msg(block=True)
     association._reactor_checkpoint.set()
     return int(response.Status)
+
+
+def test_data_sets_come_whole_however_they_are_cut_and_nothing_of_the_one_before(tmp_path: Path) -> None:
+    entity = AE("SCANNER")
+    entity.add_requested_context(Kind.MICROSCOPIC.sop_class, ExplicitVRLittleEndian)
+    objects = [small_object(1, side=900), small_object(2, side=64), small_object(3, side=600)]
+    with receiving(tmp_path) as ours:
+        association = entity.associate("127.0.0.1", ours.port, ae_title="SPHERO")
+        encoded = association.dul.socket.send
+
+        def cut(pdu: bytes) -> None:
+            if pdu[0] != 0x04 or pdu[11] & 1:  # no data, or of a command
+                encoded(pdu)
+                return
+            (length, context, control), data = struct.unpack_from(">IBB", pdu, 6), pdu[12:]
+            assert length == len(data) + 2
+            # An empty one, two in a PDU, and a PDU that arrives in pieces.
+            first, second, rest = data[:1], data[1:5000], data[5000:]
+            items = [
+                item(context, 0, b""),
+                item(context, 0, first) + item(context, 0, second),
+                item(context, control, rest),
+            ]
+            for content in items:
+                whole = struct.pack(">BxI", 0x04, len(content)) + content
+                for begin in range(0, len(whole), 60_000):
+                    association.dul.socket.socket.sendall(whole[begin : begin + 60_000])
+
+        association.dul.socket.send = cut
+        assert [association.send_c_store(each).Status for each in objects] == [0, 0, 0]
+        association.release()
+        with ours.database.reading() as work:
+            kept = [dcmread(ours.store / view.stored_name) for view in work.instances.waiting()]
+        assert kept == objects
+        assert [encode(each, False, True) for each in kept] == [encode(each, False, True) for each in objects]
+
+
+def item(context: int, control: int, data: bytes) -> bytes:
+    """A presentation data value item: PS3.8 section 9.3.5.1."""
+    return struct.pack(">IBB", len(data) + 2, context, control) + data
 
 
 def test_no_space_and_no_database_are_told_as_such_and_a_later_attempt_succeeds(
