@@ -110,6 +110,18 @@ class Reviews:
             for (analysis_id, number), given in reviewed.items()
         )
 
+    def unsigned(self) -> tuple[str, ...]:
+        """Return the signed cases in which a cell got another class since: what is out does not say so yet."""
+        last = select(func.max(schema.Report.created_at)).where(schema.Report.case_id == schema.Case.case_id)
+        query = (
+            select(schema.Case.case_id)
+            .join(CellReviewRow, CellReviewRow.case_id == schema.Case.case_id)
+            .where(schema.Case.state == CaseState.SIGNED, CellReviewRow.at > last.scalar_subquery())
+            .distinct()
+            .order_by(schema.Case.case_id.desc())
+        )
+        return tuple(self._session.scalars(query))
+
     def sign(
         self,
         case_id: str,

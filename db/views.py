@@ -228,6 +228,11 @@ class ReportView:
     act: ReportAct | None = None
     new: bool = False
 
+    @property
+    def tells_result(self) -> bool:
+        """Whether it tells a result: a withdrawn version keeps the numbers that it withdraws, and tells none of them."""
+        return self.not_obtained is None and self.status is not ReportStatus.WRONG_PATIENT
+
 
 @dataclass(frozen=True, slots=True)
 class PictureView:

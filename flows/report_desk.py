@@ -11,38 +11,23 @@ from collections.abc import Mapping, Sequence
 from datetime import tzinfo
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
-
-import cv2
-import numpy as np
-from numpy.typing import NDArray
 
 from db.context import canonical_json
 from db.release_moves import Act
 from db.review_views import ReportFile
 from db.session import Database, UnitOfWork
 from db.states import ReportStatus
-from db.views import FieldResult, Identity, ReportView
+from db.views import Identity, ReportView
 from flows.errors import ReviewRefused
 from flows.grading import CaseGrader
-from flows.image_tasks import image_task
-from flows.message_pictures import most_telling
 from flows.outcome import Material, outcome_of, read_material
 from flows.report_pdf import report_pdf
+from flows.report_pictures import ReportPictures
 from integrations.folder.durable import write_durably
-from sphero_core.errors import ImageError
 from sphero_core.grading import SCHEMES
-from sphero_core.image import read_image
-from sphero_core.render import draw_overlay
-from sphero_core.report.content import ReportContent, ShownPicture, VersionLine, finding_line
+from sphero_core.report.content import ReportContent, VersionLine, finding_line
 from sphero_core.report.html import report_html
-from sphero_core.types import Cell, CellClass, FieldImage
 
-MOST_CELLS = 16
-MOST_FIELDS = 6
-CROP_PX = 144
-AROUND = 1.9  # side of a crop in cell diameters
-OVERLAY_PX = 900
 STATUS = {
     ReportStatus.PRELIMINARY: "Preliminary",
     ReportStatus.FINAL: "Final",
@@ -164,7 +149,7 @@ class ReportDesk:
         return case_id, self._read(file)
 
     def _require_same(self, report: ReportView, material: Material) -> None:
-        if report.not_obtained is None and canonical_json(outcome_of(material, self._grader).body) != report.body:
+        if report.tells_result and canonical_json(outcome_of(material, self._grader).body) != report.body:
             raise ReviewRefused(
                 f"the case, or how cases are graded, changed since version {report.revision}, of which no report was made; sign, and take the new one's"
             )
@@ -182,8 +167,8 @@ class ReportDesk:
     def _content(
         self, report: ReportView, reports: Sequence[ReportView], identity: Identity, material: Material
     ) -> ReportContent:
-        counts = report.counts if report.not_obtained is None else None
-        shown = Shown(self._store, material, self._pixel_aspect) if counts is not None else None
+        counts = report.counts if report.tells_result else None
+        shown = ReportPictures(self._store, material, self._pixel_aspect) if counts is not None else None
         signed = report.act is not None and report.act.act is Act.SIGN
         grading, change = report.counts.grading, report.act.grade if report.act else None
         scheme = SCHEMES.get(grading.scheme) if grading else None
@@ -193,6 +178,7 @@ class ReportDesk:
             laboratory=self._laboratory or "Laboratory",
             status=STATUS[report.status],
             verified=signed,
+            withdrawn=report.status is ReportStatus.WRONG_PATIENT,
             version=str(report.revision),
             made=self._time(report),
             identifiers=_identifiers(identity, self._zone),
@@ -209,6 +195,7 @@ class ReportDesk:
             doubtful=doubtful,
             overlays=overlays,
             omitted_overlays=max(0, counted - len(overlays)) if counts is not None else 0,
+            relabelled=sum(cell.machine_class is not None for each in material.fields for cell in each.findings.cells),
             quality=_quality(material),
             model=_model(report),
             versions=tuple(self._line(each) for each in reports if each.revision <= report.revision),
@@ -216,82 +203,11 @@ class ReportDesk:
 
     def _line(self, report: ReportView) -> VersionLine:
         by = report.act.actor.shown if report.act else "Software"
-        found = finding_line(report.counts, grade_of(report)) if report.not_obtained is None else "No result"
+        found = finding_line(report.counts, grade_of(report)) if report.tells_result else "No result"
         return VersionLine(str(report.revision), STATUS[report.status], self._time(report), by, found)
 
     def _time(self, report: ReportView) -> str:
         return report.created_at.astimezone(self._zone).strftime("%Y-%m-%d %H:%M %Z")
-
-
-class Shown:
-    """The pictures of a report, cut from the fields; a field that cannot be read any more is left out."""
-
-    def __init__(self, store: Path, material: Material, pixel_aspect: float) -> None:
-        self._store = store
-        self._material = material
-        self._pixel_aspect = pixel_aspect
-        self._images: dict[str, FieldImage | None] = {}
-
-    def pictures(self) -> tuple[tuple[ShownPicture, ...], tuple[ShownPicture, ...], tuple[ShownPicture, ...]]:
-        """The surest spherocytes, the least sure red cells, and the fields with the most spherocytes."""
-        counted = [result for result in self._material.fields if result.findings.quality.accepted]
-        red = [
-            (result, number, cell)
-            for result in counted
-            for number, cell in enumerate(result.findings.cells, start=1)
-            if cell.cell_class.is_red_cell and not cell.touches_border
-        ]
-        sure = sorted(red, key=lambda each: -spherocyte_score(each[2]))
-        surest = [each for each in sure if each[2].cell_class is CellClass.SPHEROCYTE][:MOST_CELLS]
-        unsure = sorted(red, key=lambda each: abs(spherocyte_score(each[2]) - 0.5))[:MOST_CELLS]
-        return (
-            tuple(shown for each in surest if (shown := self._cell(*each)) is not None),
-            tuple(shown for each in unsure if (shown := self._cell(*each)) is not None),
-            tuple(shown for each in most_telling(counted, MOST_FIELDS) if (shown := self._field(each)) is not None),
-        )
-
-    def _cell(self, result: FieldResult, number: int, cell: Cell) -> ShownPicture | None:
-        image = self._image(result)
-        if image is None:
-            return None
-        scale = image.width / result.findings.width  # the field may have been analysed smaller
-        side = max(8, round(AROUND * max(cell.box[2:]) * scale))
-        height, width = cell.mask.shape
-        x, y = round((cell.x + width / 2) * scale) - side // 2, round((cell.y + height / 2) * scale) - side // 2
-        padded = cv2.copyMakeBorder(image.pixels, side, side, side, side, cv2.BORDER_REPLICATE)
-        crop = padded[y + side : y + 2 * side, x + side : x + 2 * side]
-        caption = f"{spherocyte_score(cell):.2f} {'sph.' if cell.cell_class is CellClass.SPHEROCYTE else 'other'}"
-        if cell.machine_class is not None:
-            caption += ", by a person"
-        crop = cv2.resize(crop, (CROP_PX, CROP_PX), interpolation=cv2.INTER_AREA if side > CROP_PX else cv2.INTER_CUBIC)
-        return ShownPicture(_jpeg(crop), f"{result.field.number}.{number}", caption)
-
-    def _field(self, result: FieldResult) -> ShownPicture | None:
-        image = self._image(result)
-        if image is None:
-            return None
-        drawn = draw_overlay(image, result.findings, longest_side=OVERLAY_PX, legend=False)
-        red = [cell for cell in result.findings.cells if cell.cell_class.is_red_cell and not cell.touches_border]
-        found = sum(cell.cell_class is CellClass.SPHEROCYTE for cell in red)
-        return ShownPicture(
-            _jpeg(drawn), f"Field {result.field.number}", f"{found} spherocytes of {len(red)} red cells"
-        )
-
-    def _image(self, result: FieldResult) -> FieldImage | None:
-        key = result.field.field_id
-        if key not in self._images:
-            task = image_task(self._store, self._material.case, result.field, self._pixel_aspect)
-            try:
-                self._images[key] = read_image(task.path, frame=task.frame, pixel_aspect=task.pixel_aspect)
-            except (ImageError, OSError):
-                self._images[key] = None
-        return self._images[key]
-
-
-def spherocyte_score(cell: Cell) -> float:
-    """The model's probability that a red cell is a spherocyte, whatever a person called it."""
-    called = cell.machine_class or cell.cell_class
-    return cell.score if called is CellClass.SPHEROCYTE else max(0.0, cell.red_cell_score - cell.score)
 
 
 def grade_of(report: ReportView) -> str:
@@ -339,10 +255,3 @@ def _model(report: ReportView) -> tuple[tuple[str, str], ...]:
         rows.append(("Model bundle", f"{report.bundle.name} {report.bundle.version}"))
         rows.append(("SHA-256", report.bundle.sha256))
     return tuple(rows)
-
-
-def _jpeg(pixels: NDArray[Any]) -> bytes:
-    done, encoded = cv2.imencode(".jpg", np.ascontiguousarray(pixels[:, :, ::-1]), [cv2.IMWRITE_JPEG_QUALITY, 88])
-    if not done:
-        raise ReviewRefused("a picture of the report cannot be encoded")
-    return encoded.tobytes()

@@ -73,6 +73,7 @@ def _document(content: ReportContent, made_at: datetime, files: dict[str, bytes]
         "identifiers": identifiers,
         "half": (len(identifiers) + 1) // 2,
         "finding": content.finding,
+        "detection": content.detection,
         "interval": interval,
         "figures": figures,
         "figures_half": (len(figures) + 1) // 2,

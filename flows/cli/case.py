@@ -40,7 +40,9 @@ def list_cases(
     before = now - duration(older) if older else now
     with open_database().reading() as work:
         states = [CaseState(state)] if state else [CaseState(each) for each in WAITING] if waiting else None
-        cases = work.cases.list(states, created_before=before, limit=limit)
+        cases = list(work.cases.list(states, created_before=before, limit=limit))
+        if waiting and not state:  # signed ones in which a cell got another class since
+            cases += [case for case in map(work.cases.get, work.reviews.unsigned()) if case.created_at <= before]
         rows = [row_of(work, case, now) for case in cases]
     print_worklist([row for row in rows if row["to do"] or not waiting], as_json=as_json)
 

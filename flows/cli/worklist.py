@@ -20,7 +20,7 @@ def row_of(work: UnitOfWork, case: CaseView, now: datetime) -> dict[str, Any]:
     """One case as a line of the worklist."""
     reports = work.reports.of_case(case.case_id)
     latest = reports[-1] if reports else None
-    counts = latest.counts if latest is not None and latest.not_obtained is None else None
+    counts = latest.counts if latest is not None and latest.tells_result else None
     percent = None if counts is None or counts.spherocyte_percent is None else round(counts.spherocyte_percent, 1)
     graded = latest.act.grade.grade if latest is not None and latest.act is not None and latest.act.grade else None
     return {
@@ -51,6 +51,8 @@ def to_do(work: UnitOfWork, case: CaseView) -> str | None:
         return "sign" if work.reports.standing(case.case_id) is Standing.PRELIMINARY else None
     if case.state is CaseState.ANALYSED:
         return "sign the correction" if work.reports.standing(case.case_id) is Standing.FINAL else "sign"
+    if case.state is CaseState.SIGNED and case.case_id in work.reviews.unsigned():
+        return "sign the correction"
     return None
 
 

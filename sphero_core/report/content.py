@@ -10,7 +10,8 @@ from sphero_core.types import CaseCounts
 
 TITLE = "Red cell morphology: spherocytes"
 LEGEND = (
-    "Under each cell: field and number, the model's probability that it is a spherocyte, and what it counts as."
+    "Sorted by the model's probability in steps of a tenth, within a step the roundest first. Under each cell: field and number, the model's"
+    " probability that it is a spherocyte, and what it counts as."
     " Dashed outlines in the fields: cut by the edge, not counted."
 )
 DECISION_SUPPORT = (
@@ -60,6 +61,8 @@ class ReportContent:
         In words, such as ``Preliminary``.
     verified : bool
         Whether a person stands behind it; else each page says that it does not.
+    withdrawn : bool
+        Whether the result turned out to be another patient's; there are no counts then.
     version, made : str
         Number of the version, and when it was made, with its zone.
     identifiers : tuple of (str, str)
@@ -80,6 +83,8 @@ class ReportContent:
     overlays : tuple of ShownPicture
     omitted_overlays : int
         Fields that are not pictured.
+    relabelled : int
+        Cells to which a person gave another class than the model.
     quality : tuple of str
         What was refused, and why.
     model : tuple of (str, str)
@@ -95,6 +100,7 @@ class ReportContent:
     made: str
     identifiers: tuple[tuple[str, str], ...] = field(repr=False)
     counts: CaseCounts | None
+    withdrawn: bool = False
     grade: str = ""
     grade_note: str = field(default="", repr=False)
     cut_offs: tuple[tuple[str, float], ...] = ()
@@ -105,13 +111,16 @@ class ReportContent:
     doubtful: tuple[ShownPicture, ...] = ()
     overlays: tuple[ShownPicture, ...] = ()
     omitted_overlays: int = 0
+    relabelled: int = 0
     quality: tuple[str, ...] = ()
     model: tuple[tuple[str, str], ...] = ()
     versions: tuple[VersionLine, ...] = ()
 
     @property
     def banner(self) -> str:
-        """What stands on each page about who is behind it; empty where a person is."""
+        """What stands on each page about who is behind it, or that it does not hold; empty where a person stands behind a result."""
+        if self.withdrawn:
+            return self.status.upper()
         return "" if self.verified else f"{self.status.upper()} - NOT VERIFIED BY A PERSON"
 
     @property
@@ -124,6 +133,8 @@ class ReportContent:
     @property
     def finding(self) -> str:
         """The finding in one line."""
+        if self.withdrawn:
+            return "Withdrawn: not a result of this patient"
         if self.counts is None:
             return "No result"
         return finding_line(self.counts, self.grade)
@@ -143,14 +154,21 @@ class ReportContent:
         if counts.grading is not None:
             rows.append(("Grade", f"{self.grade} by the scheme {counts.grading.scheme}"))
         rows += case_facts(counts)
+        if self.relabelled:
+            rows.append(("Class changed by a person", f"{self.relabelled} of all cells found"))
         return tuple(rows)
+
+    @property
+    def detection(self) -> str:
+        """Whether spherocytes are reported as detected, and why; empty where a person set the grade, or there is none."""
+        if self.counts is None or self.counts.grading is None or self.grade_note:
+            return ""
+        return self.counts.grading.reason
 
     @property
     def remarks(self) -> Sequence[str]:
         """What limits the numbers."""
-        detected = self.counts.grading.reason if self.counts is not None and self.counts.grading is not None else ""
-        limits = self.counts.limitations if self.counts is not None else ()
-        return [text for text in (detected if not self.grade_note else "", *limits) if text]
+        return self.counts.limitations if self.counts is not None else ()
 
 
 def finding_line(counts: CaseCounts, grade: str) -> str:

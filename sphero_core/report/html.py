@@ -50,10 +50,11 @@ def _finding(content: ReportContent) -> str:
         drawing = interval_svg(counts.spherocyte_percent, counts.ci95, content.cut_offs)
     reasons = "".join(f"<p>{escape(line)}</p>" for line in content.not_obtained.splitlines())
     note = f"<p>{escape(content.grade_note)}</p>" if content.grade_note else ""
+    detection = f"<p>{escape(content.detection)}</p>" if content.detection else ""
     kind = "verified" if content.verified else "unverified"
     return (
         f'<section class="finding"><p class="status {kind}">{escape(content.status)}</p>'
-        f'<p class="line">{escape(content.finding)}</p>{drawing}{_facts(content.figures)}{reasons}{note}</section>'
+        f'<p class="line">{escape(content.finding)}</p>{detection}{drawing}{_facts(content.figures)}{reasons}{note}</section>'
     )
 
 

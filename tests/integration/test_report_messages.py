@@ -143,6 +143,18 @@ def test_no_report_goes_with_a_case_that_is_closed_without_a_result(laboratory: 
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+def test_a_withdrawn_version_has_a_report_without_its_numbers(laboratory: Laboratory, desk: ReportDesk) -> None:
+    case = laboratory.report(laboratory.analyse({"one": smear(4)})).report
+    laboratory.desk().withdraw(case.case_id, ANNA, "The tubes were swapped.")
+    page = desk.files(case.case_id, "anna")["html"].decode()
+    assert "Withdrawn: not a result of this patient" in page
+    assert "The tubes were swapped." in page
+    before, history = page.split("Versions of this result")
+    assert "% of red cells" not in before
+    assert "<svg" not in before
+    assert history.count("% of red cells") == 1, "the version that is withdrawn"
+
+
 def test_a_report_says_of_the_patient_what_its_message_says(laboratory: Laboratory, database: Database) -> None:
     case = laboratory.analyse({"one": smear(4)})
     reports = laboratory.reports

@@ -296,6 +296,24 @@ def test_the_machines_call_stays_and_a_label_can_be_taken_back(laboratory: Labor
     assert [event.actor for event in events if event.action == "cell relabelled"] == ["apruefer"] * 2
 
 
+def test_a_signed_case_in_which_a_cell_got_another_class_waits_for_a_signature(laboratory: Laboratory) -> None:
+    case, desk = reported(laboratory), laboratory.desk()
+
+    def unsigned() -> tuple[str, ...]:
+        laboratory.clock.advance(1)
+        with laboratory.database.reading() as work:
+            return work.reviews.unsigned()
+
+    desk.relabel(case.case_id, 1, 1, CellClass.RBC, ANNA)
+    assert unsigned() == (), "it waits as a reported case does"
+    desk.sign(case.case_id, ANNA)
+    assert unsigned() == ()
+    desk.relabel(case.case_id, 1, 1, CellClass.SPHEROCYTE, ANNA)
+    assert unsigned() == (case.case_id,)
+    desk.sign(case.case_id, ANNA)
+    assert unsigned() == ()
+
+
 @ON_SQLITE
 def test_each_act_is_audited_under_the_persons_name_without_the_persons_words(laboratory: Laboratory) -> None:
     case, desk = reported(laboratory), laboratory.desk()

@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 
 from flows.report_pdf import report_pdf
+from flows.report_pictures import sureness
 from sphero_core.report.content import DECISION_SUPPORT, ReportContent, ShownPicture, VersionLine
 from sphero_core.report.html import report_html
 from sphero_core.report.interval_drawing import interval_svg
-from sphero_core.types import CaseCounts
+from sphero_core.types import CaseCounts, Cell, CellClass, CellMeasures
 from tests.support import peer
 
 MADE = datetime(2026, 11, 23, 10, 15, tzinfo=UTC)
@@ -67,10 +68,13 @@ def test_no_text_of_the_page_is_markup_and_nothing_is_loaded() -> None:
     assert "default-src 'none'" in page
 
 
-@pytest.mark.parametrize("content", [SIGNED, PRELIMINARY, NOTHING], ids=lambda content: content.status)
+WITHDRAWN = replace(NOTHING, status="Withdrawn: wrong patient", withdrawn=True, not_obtained="", reviewer="Anna Prüfer")
+
+
+@pytest.mark.parametrize("content", [SIGNED, PRELIMINARY, NOTHING, WITHDRAWN], ids=lambda content: content.status)
 def test_the_page_says_what_stands_behind_the_result(content: ReportContent) -> None:
     page = report_html(content)
-    assert ("NOT VERIFIED BY A PERSON" in page) is not content.verified
+    assert ("NOT VERIFIED BY A PERSON" in page) is not (content.verified or content.withdrawn)
     assert content.finding in page
     assert DECISION_SUPPORT in page
     for word in ("123456 HOSP", "26-00412", "ab" * 32, "out of focus"):
@@ -118,3 +122,18 @@ def test_the_interval_is_drawn_to_scale(percent: float, interval: tuple[float, f
     assert float(centre) == pytest.approx(20 + percent * scale, abs=0.1)
     assert float(low) == pytest.approx(20 + interval[0] * scale, abs=0.1)
     assert float(high) == pytest.approx(20 + interval[1] * scale, abs=0.1)
+
+
+def test_the_gallery_goes_by_tenths_of_probability_and_then_by_roundness() -> None:
+    measured = CellMeasures(*[1.0] * 10)
+    drawn_out, round_one, doubtful, cut_open = (
+        Cell(CellClass.SPHEROCYTE, score, 0.97, 0, 0, np.ones((2, 2), np.bool_), measures=measures)
+        for score, measures in (
+            (0.93, replace(measured, circularity=0.78)),
+            (0.91, replace(measured, circularity=0.95)),
+            (0.88, replace(measured, circularity=0.99)),
+            (0.94, replace(measured, circularity=float("nan"))),
+        )
+    )
+    ordered = sorted([drawn_out, cut_open, doubtful, round_one], key=sureness, reverse=True)
+    assert [cell.score for cell in ordered] == [0.91, 0.93, 0.94, 0.88]
