@@ -14,14 +14,15 @@ from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import psycopg
-from psycopg.conninfo import make_conninfo
 from sqlalchemy import URL
 
 from db.errors import BackupFailed
 from db.views import AuditHead
+
+if TYPE_CHECKING:
+    import psycopg
 
 PAGES_AT_ONCE = 4096
 TOOL_SECONDS = 6 * 3600
@@ -106,6 +107,9 @@ def connection_to(url: URL) -> psycopg.Connection[Any]:
     BackupFailed
         It cannot be reached.
     """
+    import psycopg  # here, for every program opens a database and few take PostgreSQL's whole
+    from psycopg.conninfo import make_conninfo
+
     try:
         options = "-c statement_timeout=0 -c idle_in_transaction_session_timeout=0"
         conninfo = make_conninfo(_conninfo(url), password=url.password, options=options, connect_timeout=10)
@@ -173,6 +177,8 @@ def _take_postgresql(url: URL, target: Path) -> Snapshot:
 
 
 def _measure_postgresql(connection: psycopg.Connection[Any]) -> Snapshot:
+    import psycopg
+
     try:
         names = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public' ORDER BY 1").fetchall()
         rows = {name: _count(connection, f'SELECT count(*) FROM public."{name}"') for (name,) in names}  # noqa: S608
@@ -192,6 +198,8 @@ def _count(connection: psycopg.Connection[Any], query: str) -> int:
 
 def _conninfo(url: URL) -> str:
     """How libpq finds the database; without the password, which must not stand in a list of processes."""
+    from psycopg.conninfo import make_conninfo
+
     given = {"host": url.host, "port": url.port, "user": url.username, "dbname": url.database, **url.query}
     return make_conninfo(**{key: str(value) for key, value in given.items() if value is not None and key != "password"})
 

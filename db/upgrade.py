@@ -1,18 +1,22 @@
-"""Migrations: which state the tables are in, and how they are brought to this program's."""
+"""Migrations: which state the tables are in, and how they are brought to this program's.
+
+Alembic is imported where it is needed: the DICOM receiver and most commands open a database that the service has migrated.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from alembic import command
-from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 
 from db.errors import SchemaMismatch
+
+if TYPE_CHECKING:
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
 
 LOCK = 0x5350_4845_524F
 """Key of the PostgreSQL advisory lock that lets one program migrate at a time ("SPHERO")."""
@@ -45,6 +49,8 @@ def nothing_there() -> SchemaCheck:
 
 def check(connection: Connection) -> SchemaCheck:
     """Compare the revision of a database with this program's."""
+    from alembic.runtime.migration import MigrationContext
+
     scripts = _scripts()
     needed = _head(scripts)
     found = MigrationContext.configure(connection).get_current_revision()
@@ -76,12 +82,16 @@ def upgrade(connection: Connection) -> None:
             f"the database is at revision {found.found}, which this program ({found.needed}) does not know; "
             "install the newer program again, or restore the backup made before it"
         )
+    from alembic import command
+
     config = _config()
     config.attributes["connection"] = connection
     command.upgrade(config, "head")
 
 
 def _config() -> Config:
+    from alembic.config import Config
+
     config = Config()
     # Alembic takes the value through ConfigParser, where a percent sign is special.
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
@@ -89,6 +99,8 @@ def _config() -> Config:
 
 
 def _scripts() -> ScriptDirectory:
+    from alembic.script import ScriptDirectory
+
     return ScriptDirectory.from_config(_config())
 
 

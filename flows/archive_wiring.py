@@ -1,4 +1,7 @@
-"""Everything that brings results to DICOM archives, built from the settings."""
+"""Everything that brings results to DICOM archives, built from the settings.
+
+What speaks DICOM is imported where it is made: pynetdicom takes two seconds, and most sites have no such archive.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +9,13 @@ import functools
 import time
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
+from typing import TYPE_CHECKING
 
 from db.context import utc_now
 from db.session import Database
 from flows.archive import ArchivePlan, Archiving
 from flows.archive_objects import Tools
 from flows.archive_transport import ArchiveClient, ArchiveTransport
-from flows.commitments import Commitments
 from flows.deliver import Sender
 from flows.dicom_settings import ArchiveSettings
 from flows.dicom_wiring import make_entity, make_web_service
@@ -21,15 +24,17 @@ from flows.errors import PortTaken, SettingsError
 from flows.places import Places, places_of
 from flows.settings import Settings
 from integrations.dicom.codes import CodeBook, Concept
-from integrations.dicom.commitment import CommitmentReport
-from integrations.dicom.commitment_listener import CommitmentListener
 from integrations.dicom.evidence import ObjectKind, Software
 from integrations.dicom.object_store import ObjectStore
-from integrations.dicom.store_scu import StoreScu
 from integrations.dicom.storing import longest_attempt
 from integrations.dicom.stow import StowClient
 from integrations.errors import ObjectRefused
 from integrations.tls import TlsFiles
+
+if TYPE_CHECKING:
+    from flows.commitments import Commitments
+    from integrations.dicom.commitment import CommitmentReport
+    from integrations.dicom.commitment_listener import CommitmentListener
 
 LARGEST_BYTES = 256 * 1024 * 1024  # an uncompressed field of 85 megapixels; the lease covers sending it
 LEASE_MARGIN = 30.0
@@ -88,6 +93,8 @@ def make_archive_client(archive: ArchiveSettings) -> ArchiveClient:
     """
     if archive.kind == "dicomweb":
         return StowClient(make_web_service(archive))
+    from integrations.dicom.store_scu import StoreScu
+
     return StoreScu(make_entity(archive))
 
 
@@ -121,7 +128,8 @@ class Archives:
 
     def __init__(self, settings: Settings, places: Places, database: Database, duties: Duties) -> None:
         self._archiving = make_archiving(settings, places, database)
-        self._commitments = make_commitments(settings, database, duties)
+        confirms = any(each.commitment for each in settings.dicom.archive)
+        self._commitments = make_commitments(settings, database, duties) if confirms else None
         section = settings.dicom.commitment
         self._address = f"{section.host}:{section.port}"
 
@@ -133,6 +141,8 @@ class Archives:
         PortTaken, TlsError, DatabaseError
         """
         self._archiving.sweep(time.time())
+        if self._commitments is None:
+            return
         try:
             self._commitments.start()
         except OSError as error:
@@ -141,11 +151,15 @@ class Archives:
 
     def stop(self) -> None:
         """End."""
-        self._commitments.stop()
+        if self._commitments is not None:
+            self._commitments.stop()
 
 
 def make_commitments(settings: Settings, database: Database, duties: Duties) -> Commitments:
     """What asks archives whether they keep what they took; nothing is opened yet."""
+    from flows.commitments import Commitments
+    from integrations.dicom.commitment_listener import CommitmentListener
+
     confirming: Mapping[str, ArchiveSettings] = {each.name: each for each in settings.dicom.archive if each.commitment}
     section = settings.dicom.commitment
 

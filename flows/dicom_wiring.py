@@ -12,7 +12,6 @@ from integrations.dicom.catalogue import IMAGE_CLASSES
 from integrations.dicom.dicomweb import WebService, WebStore
 from integrations.dicom.fetching import Store
 from integrations.dicom.peer import Credentials, Entity
-from integrations.dicom.query import DimseStore
 from integrations.tls import TlsFiles
 
 MIB = 2**20
@@ -110,6 +109,8 @@ def make_store(settings: StoreSettings, receiver: ReceiverSettings) -> Store:
     most = settings.max_object_mib * MIB
     if settings.kind == "dicomweb":
         return make_web_store(settings, page_size=settings.page_size, max_bytes=most)
+    from integrations.dicom.query import DimseStore  # brings pynetdicom, two seconds
+
     move_to = receiver.ae_title if settings.retrieve == "c-move" else ""
     return DimseStore(make_entity(settings), move_to=move_to, max_bytes=most)
 

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from flows.errors import SettingsError
 from flows.secret_files import read_secret
-from flows.settings import Settings
+
+if TYPE_CHECKING:  # the server's process needs no settings
+    from flows.settings import Settings
 
 SERVER_HOST = "127.0.0.1"
 

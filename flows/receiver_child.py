@@ -17,7 +17,6 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from db.session import Database
-from flows.dicom_receiver import DicomReceiver
 from flows.dicom_settings import ReceiverSettings
 from flows.disk import DiskGuard
 from flows.log import OUR_ERRORS, set_up_logging, tell
@@ -53,6 +52,8 @@ class ReceiverOrder(BaseModel):
 
 def main() -> int:
     """Serve; gives the exit status."""
+    from flows.dicom_receiver import DicomReceiver  # here: the parent reads this module too, and needs no pynetdicom
+
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)  # Ctrl-C reaches the whole group: the service ends us when it is time
     set_up_logging(as_json=False)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from statistics import NormalDist
 
 import numpy as np
-from scipy import special  # not scipy.stats: every command that reads the settings would take a second longer
 
 CONFIDENCE = 0.95
 
@@ -99,6 +98,8 @@ def field_effect(hits: Sequence[int], cells: Sequence[int]) -> FieldEffect:
     degrees of freedom are those of a variance estimated from heavy-tailed residuals, 2 / (2 / (m - 1) + (kurtosis - `_TAIL`) / m): few fields
     with many spherocytes among many with none tell little of the spread.
     """
+    from scipy import special  # here: every process and command that reads the settings would take a second longer
+
     k, n = np.asarray(hits, np.float64), np.asarray(cells, np.float64)
     k, n = k[n > 0], n[n > 0]
     fields, total = len(n), float(n.sum())

@@ -7,11 +7,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import dataclass
-from typing import Any
-
-from pydicom.dataset import Dataset
-from pydicom.filereader import read_dataset
-from pydicom.tag import BaseTag, Tag
+from typing import TYPE_CHECKING, Any
 
 from integrations.dicom.catalogue import SYNTAXES, Syntax
 from integrations.dicom.limits import DEFAULT_LIMITS, ReaderLimits
@@ -20,8 +16,12 @@ from integrations.dicom.structure import check_structure, inflate
 from integrations.errors import InstanceMismatch, InstanceRefused
 from sphero_core.errors import DamagedImage, ImageTooLarge
 
-_SOP_CLASS, _SOP_INSTANCE = Tag(0x0008, 0x0016), Tag(0x0008, 0x0018)
-_STUDY, _SERIES = Tag(0x0020, 0x000D), Tag(0x0020, 0x000E)
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+    from pydicom.tag import BaseTag
+
+_SOP_CLASS, _SOP_INSTANCE = 0x0008_0016, 0x0008_0018
+_STUDY, _SERIES = 0x0020_000D, 0x0020_000E
 _WANTED: list[BaseTag | int] = [_SOP_CLASS, _SOP_INSTANCE, _STUDY, _SERIES]
 
 
@@ -82,6 +82,8 @@ def check_instance(instance: EncodedInstance, limits: ReaderLimits = DEFAULT_LIM
 
 
 def _head(data: bytes | memoryview, syntax: Syntax) -> Dataset:
+    from pydicom.filereader import read_dataset  # here: a service that gets no DICOM starts without it
+
     stream = io.BytesIO(data) if isinstance(data, bytes) else io.BufferedReader(_Window(data))  # neither copies it
     try:
         return read_dataset(
@@ -99,7 +101,7 @@ def _is_beyond(tag: BaseTag, _vr: str | None, _length: int) -> bool:
     return bool(tag > _SERIES)
 
 
-def _uid(head: Dataset, tag: BaseTag) -> str | None:
+def _uid(head: Dataset, tag: int) -> str | None:
     """A UID of the head; None where it is not there or is none."""
     try:
         text = str(head[tag].value)

@@ -4,6 +4,8 @@
         association.send_c_echo()
 
 PS3.7 annex D (association), PS3.8 section 9.3.4 (why one is rejected), PS3.15 annex B (TLS).
+
+pynetdicom and pydicom take two seconds to import: that is done where one is called, so that a site without DICOM does not wait for them.
 """
 
 from __future__ import annotations
@@ -11,14 +13,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
-
-from pynetdicom import AE, build_context
-from pynetdicom.pdu_primitives import UserIdentityNegotiation
+from typing import TYPE_CHECKING, Any
 
 from integrations.dicom.part10 import IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION
 from integrations.errors import PeerRefused, PeerUnavailable
 from integrations.tls import TlsFiles
+
+if TYPE_CHECKING:
+    from pynetdicom.pdu_primitives import UserIdentityNegotiation
 
 VERIFICATION = "1.2.840.10008.1.1"
 MAX_PDU = 131_072
@@ -109,6 +111,8 @@ def associate(
     TlsError
         A certificate file of ours cannot be used.
     """
+    from pynetdicom import AE
+
     ae = AE(ae_title=entity.own_ae_title)
     ae.implementation_class_uid, ae.implementation_version_name = IMPLEMENTATION_CLASS_UID, IMPLEMENTATION_VERSION
     ae.connection_timeout = entity.connect_seconds
@@ -143,6 +147,8 @@ def echo(entity: Entity) -> None:
     ------
     PeerUnavailable, PeerRefused, TlsError
     """
+    from pynetdicom import build_context
+
     with associate(entity, [build_context(VERIFICATION)]) as association:
         status = association.send_c_echo()
         if "Status" not in status:
@@ -154,6 +160,8 @@ def echo(entity: Entity) -> None:
 def _identity(credentials: Credentials) -> list[UserIdentityNegotiation]:
     if not credentials.user:
         return []
+    from pynetdicom.pdu_primitives import UserIdentityNegotiation
+
     identity = UserIdentityNegotiation()
     identity.user_identity_type = _USER_AND_PASSCODE if credentials.password else _USER
     identity.primary_field = credentials.user.encode()

@@ -10,15 +10,16 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
-from official.core import config_definitions as cfg
-from official.core import exp_factory
-from official.vision.configs import maskrcnn  # registers maskrcnn_mobilenet_coco
 
 from sphero_core.errors import DatasetError
 from sphero_core.training.samples import CLASS_IDS
+
+if TYPE_CHECKING:
+    from official.core import config_definitions as cfg
+    from official.vision.configs import maskrcnn
 
 
 @dataclass(frozen=True)
@@ -154,6 +155,10 @@ def write_run(run: RunConfig, path: Path) -> None:
 
 def experiment(run: RunConfig) -> cfg.ExperimentConfig:
     """The Model Garden experiment of a run."""
+    # Here, for it brings TensorFlow: a run is read, and reported on, without.
+    import official.vision.configs.maskrcnn  # noqa: F401  # registers maskrcnn_mobilenet_coco
+    from official.core import exp_factory
+
     config = exp_factory.get_exp_config("maskrcnn_mobilenet_coco")
     config.runtime.mixed_precision_dtype = "bfloat16" if run.bfloat16 else "float32"
     config.runtime.distribution_strategy = "one_device"

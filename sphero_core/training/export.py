@@ -8,18 +8,20 @@ import subprocess
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import tensorflow as tf
-from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from sphero_core.bundle import InputSpec, Thresholds, seal_bundle
 from sphero_core.detector import Candidates, Detector
 from sphero_core.training.config import RunConfig
-from sphero_core.training.serving import ServingModule
-from sphero_core.training.task import SampleSource
 from sphero_core.training.train import load_model
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+    from sphero_core.training.serving import ServingModule
+    from sphero_core.training.task import SampleSource
 
 CLASSES = ["RBC", "Spherocyte", "Platelet", "WBC"]
 OUTPUTS = ("boxes", "probabilities", "masks")
@@ -29,6 +31,10 @@ def detector_of(
     run: RunConfig, checkpoint: Path, thresholds: Thresholds, samples: SampleSource, label_margin: float = 0.0
 ) -> Detector:
     """A detector straight from a checkpoint, to evaluate a network that is not exported."""
+    import tensorflow as tf
+
+    from sphero_core.training.serving import ServingModule
+
     module = ServingModule(load_model(run, checkpoint, samples), run.input_height, run.input_width)
 
     def forward(image: np.ndarray[Any, np.dtype[np.uint8]]) -> Candidates:
@@ -66,6 +72,10 @@ def export_bundle(
     str
         The bundle's SHA-256.
     """
+    import tensorflow as tf
+
+    from sphero_core.training.serving import ServingModule
+
     if out.exists():
         shutil.rmtree(out)
     out.mkdir(parents=True)
@@ -93,6 +103,9 @@ def _save_frozen(module: ServingModule, out: Path) -> None:
     Saving the Keras model itself would trace its training path as well; a frozen graph loads faster and lets TensorFlow
     fold the batch normalisations.
     """
+    import tensorflow as tf
+    from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
     frozen = convert_variables_to_constants_v2(module.detect.get_concrete_function())
 
     class Served(tf.Module):  # type: ignore[misc]  # TensorFlow ships no types
@@ -107,6 +120,8 @@ def _save_frozen(module: ServingModule, out: Path) -> None:
 
 def frozen_signature(frozen: Any) -> list[tf.TensorSpec]:
     """Input signature of a frozen graph."""
+    import tensorflow as tf
+
     return [tf.TensorSpec(tensor.shape, tensor.dtype, name="image") for tensor in frozen.inputs]
 
 

@@ -39,6 +39,7 @@ class ServingModule(tf.Module):  # type: ignore[misc]  # TensorFlow ships no typ
         )
         self._size = (height, width)
 
+    @tf.autograph.experimental.do_not_convert  # type: ignore[misc]  # see `sphero_core.training.task`
     def _detect(self, image: tf.Tensor) -> dict[str, tf.Tensor]:
         """Candidates of one image.
 

@@ -1,4 +1,7 @@
-"""Training one run: samples in, checkpoints out."""
+"""Training one run: samples in, checkpoints out.
+
+TensorFlow and the Model Garden are imported where a network is built: they take ten seconds, and figures of runs are told without them.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,10 @@ import os
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import tensorflow as tf
-import tf_keras
 from numpy.typing import NDArray
-from official.core import train_lib
 
 from sphero_core.datasets.coco import LabelledImage
 from sphero_core.errors import DatasetError
@@ -30,7 +31,12 @@ from sphero_core.training.samples import (
     prepare_labelled,
     prepare_synthetic,
 )
-from sphero_core.training.task import SampleSource, SmearTask
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+    import tf_keras
+
+    from sphero_core.training.task import SampleSource
 
 #: Labelled cells from which on a field is drawn as often as any other.
 ENOUGH_LABELS = 20
@@ -146,6 +152,12 @@ def train(run: RunConfig, data: TrainingData, out: Path, *, start: Path | None =
     list of Path
         The kept checkpoints, oldest first.
     """
+    import tensorflow as tf
+    import tf_keras
+    from official.core import train_lib
+
+    from sphero_core.training.task import SmearTask
+
     kept = checkpoints(out)
     if kept and step_of(kept[-1]) >= run.steps:
         return kept
@@ -187,6 +199,11 @@ def samples_of(run: RunConfig, data: TrainingData) -> SampleSource:
 
 def load_model(run: RunConfig, checkpoint: Path, samples: SampleSource) -> tf_keras.Model:
     """The network of a run in float32 with the weights of one checkpoint, ready to serve."""
+    import tensorflow as tf
+    import tf_keras
+
+    from sphero_core.training.task import SmearTask
+
     tf_keras.mixed_precision.set_global_policy("float32")
     config = experiment(dataclasses.replace(run, bfloat16=False)).task
     task = SmearTask(config, samples)
@@ -204,11 +221,15 @@ def estimate_statistics(model: tf_keras.Model, batches: tf.data.Dataset) -> None
     found a fifth of the cells with them and nine tenths without. Source: Wu and Johnson 2021, "Rethinking 'Batch' in BatchNorm",
     arXiv:2105.07576, section 3.
     """
+    import tensorflow as tf
+    import tf_keras
+
     for layer in model.submodules:
         if isinstance(layer, tf_keras.layers.BatchNormalization):
             layer.momentum = STATISTICS_MOMENTUM
 
     @tf.function  # type: ignore[untyped-decorator]
+    @tf.autograph.experimental.do_not_convert  # type: ignore[untyped-decorator]  # see `sphero_core.training.task`
     def update(images: tf.Tensor, labels: Mapping[str, tf.Tensor]) -> None:
         model(
             images,

@@ -1,4 +1,7 @@
-"""Objects without a label are neither cells nor background."""
+"""Objects without a label are neither cells nor background.
+
+TensorFlow is imported where a test runs: every worker of pytest-xdist reads this file, one runs it.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +10,7 @@ import pytest
 
 pytest.importorskip("official", reason="the training extra is not installed")
 
-import tensorflow as tf
-
 from sphero_core.training.samples import UNLABELLED
-from sphero_core.training.unlabelled import NO_CLASS, UnlabelledAwareSampler, covered_share, spare_anchors
 
 LABELLED = [10.0, 10.0, 30.0, 30.0]
 LARGE_CLUMP = [50.0, 50.0, 110.0, 110.0]
@@ -21,6 +21,10 @@ NOWHERE = [-1.0] * 4
 
 def sampled(classes: list[int]) -> dict[tuple[float, ...], tuple[int, tuple[float, ...]]]:
     """Class and matched box of each region that was sampled, by the region."""
+    import tensorflow as tf
+
+    from sphero_core.training.unlabelled import UnlabelledAwareSampler
+
     sampler = UnlabelledAwareSampler(num_sampled_rois=6, foreground_fraction=0.5)
     regions, matched, found, _ = sampler(
         tf.constant([[LABELLED, IN_THE_CLUMP, ON_THE_SMEAR]]),
@@ -34,6 +38,8 @@ def sampled(classes: list[int]) -> dict[tuple[float, ...], tuple[int, tuple[floa
 
 
 def test_a_region_in_an_unlabelled_object_is_nothing_and_its_offset_is_none() -> None:
+    from sphero_core.training.unlabelled import NO_CLASS
+
     found = sampled([1, UNLABELLED])
     assert found[tuple(LABELLED)] == (1, tuple(LABELLED))
     assert found[tuple(ON_THE_SMEAR)][0] == 0
@@ -45,7 +51,10 @@ def test_the_same_region_in_a_labelled_object_it_does_not_match_is_background() 
 
 
 def test_no_loss_looks_at_such_a_region() -> None:
+    import tensorflow as tf
     from official.vision.losses.maskrcnn_losses import FastrcnnClassLoss
+
+    from sphero_core.training.unlabelled import NO_CLASS
 
     logits = tf.constant([[[3.0, -2.0, 0.5], [0.0, 0.0, 0.0]]])
     spared = FastrcnnClassLoss()(logits, tf.constant([[NO_CLASS, 0]]))
@@ -54,6 +63,10 @@ def test_no_loss_looks_at_such_a_region() -> None:
 
 
 def test_covered_share_is_of_the_box_and_zero_for_padding() -> None:
+    import tensorflow as tf
+
+    from sphero_core.training.unlabelled import covered_share
+
     shares = covered_share(
         tf.constant([[IN_THE_CLUMP, [40.0, 50.0, 60.0, 70.0]]]), tf.constant([[LARGE_CLUMP, NOWHERE]])
     )
@@ -62,6 +75,10 @@ def test_covered_share_is_of_the_box_and_zero_for_padding() -> None:
 
 
 def test_anchors_in_an_unlabelled_object_are_not_background_and_others_stay() -> None:
+    import tensorflow as tf
+
+    from sphero_core.training.unlabelled import spare_anchors
+
     anchors = {"3": tf.reshape(tf.constant([LABELLED, IN_THE_CLUMP, ON_THE_SMEAR, IN_THE_CLUMP]), [2, 2, 4])}
     scores = {"3": tf.constant([[[1], [0]], [[0], [1]]])}
     spared = spare_anchors(scores, anchors, tf.constant([LARGE_CLUMP]))["3"].numpy()
