@@ -76,7 +76,7 @@ class Pledges:
             if known.state is not PledgeState.WAITING:
                 check_move(PLEDGE_MOVES, known.state, PledgeState.WAITING)
             known.state, known.attempts, known.next_attempt_at, known.settled_at = PledgeState.WAITING, 0, due, None
-            known.reason = None
+            known.reason, known.received_at = None, now  # the time after which it is given up begins anew
             self._context.audit("commitment asked again", None, pledge=known.pledge_id)
             return known.pledge_id
         row = Pledge(

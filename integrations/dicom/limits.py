@@ -47,7 +47,7 @@ class AssociationLimits:
     max_associations : int
         At the same time; one more is rejected as transient, so that its requestor tries again.
     max_data_set_bytes : int
-        Of one C-STORE.
+        Of one C-STORE, and of all together that one association sent before the first of them is looked at.
     max_command_bytes : int
         Of one command set.
     pdu_bytes : int

@@ -107,11 +107,21 @@ class Messages(DIMSEServiceProvider):  # type: ignore[misc]
         limit = self._limits.max_command_bytes if is_command else self._limits.max_data_set_bytes
         if message is not None:
             count += (message.encoded_command_set if is_command else message.data_set).tell()
+        if not is_command:
+            count += self._bytes_waiting()
         if count > limit:
-            self._end(f"an object has more than the {self._limits.max_data_set_bytes:,} bytes that are taken")
+            self._end(f"it sends more than the {self._limits.max_data_set_bytes:,} bytes that are taken for an object")
         elif message is None and self.msg_queue.qsize() >= self._limits.max_waiting:
             self._end("it sends on without waiting for answers")
         return not self._ended
+
+    def _bytes_waiting(self) -> int:
+        """Give the bytes of data sets that came whole and wait until the one before them is answered."""
+        if not self.msg_queue.queue:
+            return 0
+        with self.msg_queue.mutex:
+            waiting = [getattr(primitive, "DataSet", None) for _, primitive in self.msg_queue.queue]
+        return sum(data_set.tell() for data_set in waiting if isinstance(data_set, ReceivedBytes))
 
     def _prepare(self) -> None:
         """Give a C-STORE whose command is known memory for its data set."""

@@ -213,9 +213,12 @@ def test_the_table_of_requests(database: Database, clock: ManualClock) -> None:
         for _ in range(2):
             work.pledges.settle(pledge_id, PledgeState.ANSWERED, kept=2)
     assert [view.requester for view in due()] == ["OTHER"]
+    clock.advance(100_000)
     with database.transaction("test") as work:
         work.pledges.ask("SCANNER", TRANSACTION, pairs, delay_seconds=0)
-        assert work.pledges.get(pledge_id).state is PledgeState.WAITING
+        again = work.pledges.get(pledge_id)
+        assert again.state is PledgeState.WAITING
+        assert again.received_at == again.next_attempt_at, "else it would be given up for its age at once"
     with database.reading() as work:
         actions = [event.action for event in work.audit.list()]
     assert actions.count("commitment asked again") == 2

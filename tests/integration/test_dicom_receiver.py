@@ -256,12 +256,31 @@ def test_what_is_too_large_or_too_long_ends_the_association_only(tmp_path: Path)
         assert ours.send(write_small(tmp_path, 2)).returncode == 0
 
 
+def test_objects_sent_without_waiting_are_together_no_larger_than_one_may_be(tmp_path: Path) -> None:
+    entity = AE("SCANNER")
+    entity.add_requested_context(Kind.MICROSCOPIC.sop_class, ExplicitVRLittleEndian)
+    in_hand, may_go_on = threading.Event(), threading.Event()
+
+    def wait_in_hand() -> None:
+        in_hand.set()
+        may_go_on.wait(10)
+
+    with receiving(tmp_path, max_object_mib=1, check_room=wait_in_hand) as ours:
+        association = entity.associate("127.0.0.1", ours.port, ae_title="SPHERO")
+        for number in (1, 2, 3):  # 0.7 MiB each
+            threading.Thread(target=association.send_c_store, args=(small_object(number, side=490),)).start()
+            assert in_hand.wait(10)
+        wait_for(lambda: association.is_aborted, 10, what="the abort")
+        may_go_on.set()
+        wait_for(lambda: ours.receiver._scp.associations == 0, 10, what="the end of the association")
+
+
 def test_peers_that_connect_and_leave_take_no_place(tmp_path: Path) -> None:
     with receiving(tmp_path, max_associations=2) as ours:
         for _ in range(30):  # as a load balancer does to see whether somebody listens
             socket.create_connection(("127.0.0.1", ours.port), timeout=5).close()
-        wait_for(lambda: ours.receiver._scp.associations == 0, 5, what="free places")
-        assert ours.send(write_small(tmp_path)).returncode == 0
+        # On a busy machine some of them are accepted only now; an association request may be waited for longer than this.
+        wait_for(lambda: ours.send(write_small(tmp_path)).returncode == 0, 10, what="a free place")
 
 
 def test_a_fragment_that_does_not_fit_ends_its_association_only(tmp_path: Path) -> None:
@@ -277,14 +296,34 @@ def test_a_fragment_that_does_not_fit_ends_its_association_only(tmp_path: Path) 
 def test_a_silent_association_and_a_slow_pdu_end_by_their_deadlines(tmp_path: Path) -> None:
     with receiving(tmp_path, handshake_seconds=0.5, idle_seconds=1.0) as ours:
         begun = time.monotonic()
+        stalled = stalling_association(ours.port)
         with socket.create_connection(("127.0.0.1", ours.port), timeout=10) as silent:
             with socket.create_connection(("127.0.0.1", ours.port), timeout=10) as slow:
                 slow.sendall(b"\x01\x00\x00")
                 assert ours.send(write_small(tmp_path)).returncode == 0
                 assert slow.recv(1) == b""
             assert silent.recv(1) == b""
+        wait_for(lambda: stalled.is_aborted, 5, what="the abort of the one that sent no more")
         assert time.monotonic() - begun < 5
+        assert len(ours.files) == 1
         wait_for(lambda: ours.receiver._scp.associations == 0, 5, what="the end of the associations")
+
+
+def stalling_association(port: int) -> Any:
+    """Begin a data set, and send nothing after its first PDU."""
+    entity = AE("SCANNER")
+    entity.add_requested_context(Kind.MICROSCOPIC.sop_class, ExplicitVRLittleEndian)
+    association = entity.associate("127.0.0.1", port, ae_title="SPHERO")
+    sent, data = association.dul.socket.send, []
+
+    def send_once(pdu: bytes) -> None:
+        data.append(pdu) if pdu[0] == 0x04 and not pdu[11] & 1 else sent(pdu)
+        if len(data) == 1:
+            sent(pdu)
+
+    association.dul.socket.send = send_once
+    threading.Thread(target=association.send_c_store, args=(small_object(9, side=600),), daemon=True).start()
+    return association
 
 
 def test_four_associations_of_one_study_at_once(tmp_path: Path, url: str) -> None:
