@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 import typst
 
-from sphero_core.report.content import DECISION_SUPPORT, LEGEND, TITLE, ReportContent, ShownPicture
+from sphero_core.report.content import DECISION_SUPPORT, LEGEND, SUREST, TITLE, UNSURE, ReportContent, ShownPicture
 from sphero_core.report.interval_drawing import interval_svg
 
 STANDARD: Literal["a-2b"] = "a-2b"
@@ -67,6 +67,8 @@ def _document(content: ReportContent, made_at: datetime, files: dict[str, bytes]
         "banner": content.banner,
         "running": content.running,
         "legend": LEGEND,
+        "surest": SUREST,
+        "unsure": UNSURE,
         "version": content.version,
         "made": content.made,
         "date": [made_at.year, made_at.month, made_at.day],

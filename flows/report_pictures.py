@@ -18,7 +18,7 @@ from flows.outcome import Material
 from sphero_core.errors import ImageError
 from sphero_core.image import read_image
 from sphero_core.render import draw_overlay
-from sphero_core.report.content import ShownPicture
+from sphero_core.report.content import DOUBTFUL, ShownPicture
 from sphero_core.types import Cell, CellClass, FieldImage
 
 MOST_CELLS = 16
@@ -38,7 +38,7 @@ class ReportPictures:
         self._images: dict[str, FieldImage | None] = {}
 
     def pictures(self) -> tuple[tuple[ShownPicture, ...], tuple[ShownPicture, ...], tuple[ShownPicture, ...]]:
-        """The surest spherocytes, the least sure red cells, and the fields with the most spherocytes."""
+        """The surest spherocytes, the most doubtful red cells, and the fields with the most spherocytes."""
         counted = [result for result in self._material.fields if result.findings.quality.accepted]
         red = [
             (result, number, cell)
@@ -48,7 +48,8 @@ class ReportPictures:
         ]
         spherocytes = [each for each in red if each[2].cell_class is CellClass.SPHEROCYTE]
         surest = sorted(spherocytes, key=lambda each: sureness(each[2]), reverse=True)[:MOST_CELLS]
-        unsure = sorted(red, key=lambda each: abs(spherocyte_score(each[2]) - 0.5))[:MOST_CELLS]
+        doubtful = [each for each in red if DOUBTFUL[0] <= spherocyte_score(each[2]) < DOUBTFUL[1]]
+        unsure = sorted(doubtful, key=lambda each: abs(spherocyte_score(each[2]) - 0.5))[:MOST_CELLS]
         return (
             tuple(shown for each in surest if (shown := self._cell(*each)) is not None),
             tuple(shown for each in unsure if (shown := self._cell(*each)) is not None),

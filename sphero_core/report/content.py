@@ -9,6 +9,10 @@ from sphero_core.case_facts import case_facts
 from sphero_core.types import CaseCounts
 
 TITLE = "Red cell morphology: spherocytes"
+#: Probabilities from and up to which the model is not sure; some hundredths either way are chance.
+DOUBTFUL = (0.2, 0.8)
+SUREST = "Spherocytes of which the model is surest"
+UNSURE = f"Red cells of which the model is not sure ({DOUBTFUL[0]} to {DOUBTFUL[1]})"
 LEGEND = (
     "Sorted by the model's probability in steps of a tenth, within a step the roundest first. Under each cell: field and number, the model's"
     " probability that it is a spherocyte, and what it counts as."
@@ -79,7 +83,7 @@ class ReportContent:
     not_obtained : str
         Why there is no result.
     certain, doubtful : tuple of ShownPicture
-        Spherocytes the model is surest of; red cells it is least sure of.
+        Spherocytes the model is surest of; red cells it is not sure of, the most doubtful first.
     overlays : tuple of ShownPicture
     omitted_overlays : int
         Fields that are not pictured.

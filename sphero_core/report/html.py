@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from html import escape
 from importlib import resources
 
-from sphero_core.report.content import DECISION_SUPPORT, LEGEND, TITLE, ReportContent, ShownPicture
+from sphero_core.report.content import DECISION_SUPPORT, LEGEND, SUREST, TITLE, UNSURE, ReportContent, ShownPicture
 from sphero_core.report.interval_drawing import interval_svg
 
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
@@ -33,9 +33,8 @@ def report_html(content: ReportContent) -> str:
         f'<p class="support">{escape(DECISION_SUPPORT)}</p>',
         _bullets("Limitations", content.remarks),
         _bullets("Image quality", content.quality),
-        _cells("Spherocytes of which the model is surest", content.certain),
-        f'<p class="legend">{escape(LEGEND)}</p>' if content.certain else "",
-        _cells("Red cells of which the model is least sure", content.doubtful),
+        _cells(SUREST, content.certain, LEGEND),
+        _cells(UNSURE, content.doubtful),
         _overlays(content),
         _versions(content),
         f"<h2>Method</h2>{_facts(content.model)}",
@@ -78,9 +77,10 @@ def _bullets(title: str, lines: Sequence[str]) -> str:
     return f"<h2>{escape(title)}</h2><ul>{inner}</ul>" if lines else ""
 
 
-def _cells(title: str, pictures: Sequence[ShownPicture]) -> str:
+def _cells(title: str, pictures: Sequence[ShownPicture], legend: str = "") -> str:
+    said = f'<p class="legend">{escape(legend)}</p>' if legend else ""
     inner = "".join(_figure(picture) for picture in pictures)
-    return f'<h2>{escape(title)}</h2><div class="cells">{inner}</div>' if pictures else ""
+    return f'<h2>{escape(title)}</h2>{said}<div class="cells">{inner}</div>' if pictures else ""
 
 
 def _overlays(content: ReportContent) -> str:
