@@ -95,13 +95,16 @@ def sign_and_correct(
 def withdraw(service: RunningService, lis: ThirdPartyLis, name: str) -> None:
     """A case that turns out to be another patient's."""
     before = service.delivered()
+    with service.database.reading() as work:
+        case_id = work.identities.find(name)  # the accession number is free for the right patient afterwards
+    assert case_id is not None
     sphero(service, "case", "reject", name, "--wrong-patient", "--reason", "Tubes were exchanged.", "--by", "apruefer")
     service.wait_delivered(before + 1)
     sphero(
         service,
         "case",
         "export",
-        name,
+        case_id,
         "--what",
         "report",
         "--out",
