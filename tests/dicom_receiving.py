@@ -13,6 +13,7 @@ from pydicom.dataset import Dataset
 from db.session import Database
 from flows.dicom_receiver import DicomReceiver
 from flows.dicom_settings import ReceiverSettings
+from tests.database_template import give_tables
 from tests.dicom_objects import Specimen, make_object, write_object
 from tests.dicom_peers import run_dcmtk
 
@@ -84,8 +85,11 @@ def receiving(
     """Run a receiver in this process, on any free port."""
     store = store or folder / "store"
     chosen = ReceiverSettings.model_validate({"enabled": True, **settings})
+    if url is None:
+        give_tables(folder / "sphero.db")
     with Database(url or f"sqlite:///{folder / 'sphero.db'}") as database:
-        database.upgrade()
+        if url is not None:
+            database.upgrade()
         receiver = DicomReceiver(chosen, database, store, port=0, check_room=check_room, checkpoint=checkpoint)
         receiver.start()
         try:

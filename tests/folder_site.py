@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import functools
 import json
-import sqlite3
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -29,6 +26,7 @@ from integrations.folder.scanner import Scanner
 from integrations.folder.staging import Staging
 from sphero_core.image import probe_image
 from sphero_core.types import ImageInfo
+from tests.database_template import give_tables
 
 QUIET = 60.0
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -54,9 +52,10 @@ class Site:
         incoming, store = self.root / "incoming", self.root / "store"
         incoming.mkdir()
         if not self.url:
-            (self.root / "sphero.db").write_bytes(_migrated())
+            give_tables(self.root / "sphero.db")
         self.database = Database(self.url or f"sqlite:///{self.root / 'sphero.db'}", lambda: self.now)
-        self.database.upgrade()
+        if self.url:
+            self.database.upgrade()
         staging = Staging(
             incoming=incoming,
             store=store,
@@ -111,19 +110,6 @@ class Site:
             case_id = work.identities.find(accession)
             assert case_id is not None
             return work.cases.get(case_id)
-
-
-@functools.cache
-def _migrated() -> bytes:
-    """An empty SQLite database with all tables: migrating takes longer than most tests."""
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / "empty.db"
-        with Database(f"sqlite:///{path}") as database:
-            database.upgrade()
-        with sqlite3.connect(path) as connection:
-            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        connection.close()
-        return path.read_bytes()
 
 
 def _page_info(path: Path, page: int) -> ImageInfo:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +12,7 @@ from sqlalchemy import make_url
 from db.session import Database
 from tests.database_examples import ManualClock
 from tests.database_roles import role_urls, with_roles
+from tests.database_template import give_tables
 from tests.support import free_port
 
 if TYPE_CHECKING:
@@ -36,15 +36,6 @@ def clock() -> ManualClock:
 
 
 @pytest.fixture(scope="session")
-def upgraded_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give a SQLite database with its tables, to be copied: migrations take longer than most tests."""
-    path = tmp_path_factory.mktemp("upgraded") / "sphero.db"
-    with Database(f"sqlite:///{path}") as database:
-        database.upgrade()
-    return path
-
-
-@pytest.fixture(scope="session")
 def upgraded_template(postgresql_server: PostgresqlServer) -> str:
     """Give the name of a PostgreSQL database with its tables and the rights of the roles, to be copied."""
     name, url = postgresql_server.create_database()
@@ -57,8 +48,7 @@ def database(database_url: str, clock: ManualClock, request: pytest.FixtureReque
     """Give a database with its tables, on a manual clock; on PostgreSQL as the role with least rights that the service has."""
     url = make_url(database_url)
     if url.get_backend_name() == "sqlite":
-        shutil.copyfile(request.getfixturevalue("upgraded_file"), str(url.database))
-        Path(str(url.database)).chmod(0o600)
+        give_tables(Path(str(url.database)))
         with Database(database_url, clock) as database:
             yield database
         return

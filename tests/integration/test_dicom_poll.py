@@ -17,6 +17,7 @@ from db.session import Database
 from flows.dicom_receiver import DicomReceiver
 from integrations.dicom.part10 import split_file
 from integrations.errors import PeerRefused, PeerUnavailable, StoreFull
+from tests.database_template import give_tables
 from tests.dicom_objects import Kind, Specimen, write_study
 from tests.dicom_peers import OUR_AE_TITLE, PASSWORD, USER, Modality, Orthanc
 from tests.dicom_stores import TODAY, Site, dimse_store, web_store
@@ -29,8 +30,8 @@ OLD = Specimen(accession="24H-OLD", taken=TODAY - timedelta(days=30))
 
 @pytest.fixture
 def database(tmp_path: Path) -> Any:
+    give_tables(tmp_path / "sphero.db")
     with Database(f"sqlite:///{tmp_path / 'sphero.db'}") as database:
-        database.upgrade()
         yield database
 
 

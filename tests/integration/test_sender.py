@@ -24,6 +24,7 @@ from integrations.hl7.batch_file import BatchFolder
 from integrations.hl7.faults import Fault
 from integrations.hl7.mllp import Delivery, Endpoint, MllpClient
 from integrations.hl7.simulator import LisSimulator
+from tests.database_template import give_tables
 from tests.hl7_examples import message
 from tests.support import free_port
 
@@ -35,8 +36,8 @@ class Outgoing:
 
     def __init__(self, folder: Path, port: int) -> None:
         self.now = START
+        give_tables(folder / "sphero.db")
         self.database = Database(f"sqlite:///{folder / 'sphero.db'}", lambda: self.now)
-        self.database.upgrade()
         self.sender = self._sender(port)
         self._cases = 0
 

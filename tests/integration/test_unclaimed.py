@@ -14,14 +14,14 @@ from db.session import Database
 from flows.dicom_accept import InstanceDesk
 from flows.unclaimed import SHARED_SECONDS, set_unclaimed_aside
 from integrations.dicom.part10 import EncodedInstance, InstanceStore
+from tests.database_template import give_tables
 from tests.dicom_receiving import small_object
 
 
 @pytest.fixture
 def database(tmp_path: Path) -> Database:
-    made = Database(f"sqlite:///{tmp_path / 'sphero.db'}")
-    made.upgrade()
-    return made
+    give_tables(tmp_path / "sphero.db")
+    return Database(f"sqlite:///{tmp_path / 'sphero.db'}")
 
 
 @pytest.fixture

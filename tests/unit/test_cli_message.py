@@ -16,6 +16,7 @@ from db.states import MessageState
 from db.views import MessageView
 from flows.cli.app import app
 from integrations.hl7.ack import control_id_of
+from tests.database_template import give_tables
 from tests.hl7_examples import message
 
 Run = Callable[..., Any]
@@ -38,8 +39,8 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
 @pytest.fixture
 def database(tmp_path: Path) -> Database:
     """Three cases with a message each: the first was refused, the second was delivered, the third waits."""
+    give_tables(tmp_path / "data" / "sphero.db")
     database = Database(f"sqlite:///{tmp_path / 'data' / 'sphero.db'}")
-    database.upgrade()
     with database.transaction("test") as work:
         for number in (1, 2, 3):
             case_id = work.identities.find_or_create(f"26-{number}")

@@ -14,6 +14,7 @@ from db.session import Database
 from db.states import HoldReason, InboundState
 from flows.cli.app import app
 from tests.database_examples import accept
+from tests.database_template import give_tables
 from tests.order_examples import Lis
 
 P0, P1 = PatientIdentifier("P0", "HOSP"), PatientIdentifier("P1", "HOSP")
@@ -24,8 +25,8 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Database:
     """One received message, its order with a merged patient, and a case that is held for want of it."""
     (tmp_path / "sphero.toml").write_text('[paths]\ndata = "data"\n')
     monkeypatch.setenv("SPHERO_CONFIG", str(tmp_path / "sphero.toml"))
+    give_tables(tmp_path / "data" / "sphero.db")
     database = Database(f"sqlite:///{tmp_path}/data/sphero.db")
-    database.upgrade()
     with database.transaction("test") as work:
         received = work.inbound.receive("LIS|HOSP", "C1", "ORM^O01", Lis().orm("26-9")).message.message_id
         work.inbound.settle(received, InboundState.APPLIED, answer_code="AA", answer=b"MSA|AA|C1")
