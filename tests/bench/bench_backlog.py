@@ -1,6 +1,6 @@
 """2,000 fields that come at once: what the service needs for them in memory, and whether Prefect can still be used meanwhile.
 
-The service runs with a fake detector (0.3 s a field, two at a time), its own Prefect server, SQLite, and python-hl7's server as LIS. A person at
+The service runs with a fake detector (0.3 s a field, three at a time), its own Prefect server, SQLite, and python-hl7's server as LIS. A person at
 Prefect's pages is played by asking for a page and for the list of runs every few seconds.
 """
 

@@ -1,6 +1,6 @@
 """Cases a minute with 1, 2, 4 and 8 machines that analyse, on one PostgreSQL and one Prefect server.
 
-Each is a whole `sphero up` with the role ``cases`` and a fake detector (0.3 s a field, two at a time); one more watches the folder and delivers. All
+Each is a whole `sphero up` with the role ``cases`` and a fake detector (0.3 s a field, three at a time); one more watches the folder and delivers. All
 of it shares this computer: what the machines cost in processor time bounds what can be seen here.
 """
 

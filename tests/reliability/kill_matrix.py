@@ -1,8 +1,8 @@
 """SIGKILL of any process of the running service, at random, while cases come in: nothing is lost, nothing told twice.
 
-    python -m tests.reliability.kill_matrix [--kills 100] [--minutes M] [--postgresql] [--seed 1] [--json FILE]
+    python -m tests.reliability.kill_matrix [--kills 100] [--minutes M] [--postgresql] [--shipped] [--seed 1] [--json FILE]
 
-The service is `sphero up` with a fake detector, its own Prefect server, the DICOM receiver, and python-hl7's server as LIS. A victim is its main process, the
+The service is `sphero up` with a fake detector, or with `--shipped` the shipped one and drawn smears, its own Prefect server, the DICOM receiver, and python-hl7's server as LIS. A victim is its main process, the
 whole process group, the model, the Prefect server or the receiver. A service whose main process was killed is started again;
 what else was killed comes back by itself. `tests.reliability.invariants` must hold in the end, no process may be left, and no run of a case may
 show as running. Named points without Prefect: `tests.reliability.pipeline_kills`. The exit code is 1 where something does not hold.
@@ -19,12 +19,16 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+import cv2
+import numpy as np
+
 from db.session import Database
+from sphero_core.synthetic import draw_smear, random_style
 from tests.lis_process import lis_process, received
 from tests.postgresql import PostgresqlServer, find_binaries
 from tests.reliability.invariants import Expected, problems, settled
@@ -39,11 +43,15 @@ SETTLE_EVERY = 10
 PATIENCE_SECONDS = 900.0
 
 
+Draw = Callable[[int, int], dict[str, bytes]]
+
+
 @dataclass(slots=True)
 class Figures:
     """What a run came to; `kills` by victim."""
 
     database: str
+    detector: str
     seed: int
     kills: dict[str, int] = field(default_factory=dict)
     starts: int = 0
@@ -62,9 +70,12 @@ class Matrix:
     service : RunningService
     figures : Figures
     rng : Random
+    draw : callable
+        Files of a case from a seed and a number of fields.
     """
 
-    def __init__(self, service: RunningService, figures: Figures, rng: random.Random) -> None:
+    def __init__(self, service: RunningService, figures: Figures, rng: random.Random, draw: Draw) -> None:
+        self._draw = draw
         self.expected = Expected()
         self._service = service
         self._figures = figures
@@ -131,7 +142,7 @@ class Matrix:
         number = len(self.expected.fields) + 1
         accession, patient = f"ACCESSION{number:06d}", f"PATIENT{number:06d}"
         earlier = 1 if number > 2 * SETTLE_EVERY and self._rng.random() < 0.05 else number
-        files, refused = case_files(earlier, FIELDS), self._rng.random() < 0.1
+        files, refused = self._draw(earlier, FIELDS), self._rng.random() < 0.1
         if refused:
             files["notes.png"] = b"no picture %d" % number
             self.expected.refused[accession] += 1
@@ -156,10 +167,20 @@ def _prefect(port: int) -> Prefect | None:
         return None
 
 
-def run(folder: Path, url: str | None, kills: int, minutes: float, seed: int) -> Figures:
+def smears(seed: int, fields: int) -> dict[str, bytes]:
+    """Drawn fields of a case that the shipped detector finds cells in."""
+    files = {}
+    for number in range(fields):
+        rng = np.random.default_rng(1000 * seed + number)
+        smear = draw_smear(random_style(rng, width=640, height=480, cell_diameter_px=70.0), rng)
+        files[f"field-{number}.png"] = cv2.imencode(".png", smear.pixels[:, :, ::-1])[1].tobytes()
+    return files
+
+
+def run(folder: Path, url: str | None, kills: int, minutes: float, seed: int, *, shipped: bool) -> Figures:
     """Kill so often, or so long; gives what it came to."""
     begun = time.monotonic()
-    figures = Figures("sqlite" if url is None else "postgresql", seed)
+    figures = Figures("sqlite" if url is None else "postgresql", "shipped" if shipped else "fake", seed)
     kept = folder / "received"
     kept.touch()
     more = {
@@ -169,11 +190,12 @@ def run(folder: Path, url: str | None, kills: int, minutes: float, seed: int) ->
     }
     if url is not None:
         more["SPHERO_DATABASE__URL"] = url
-    with lis_process(kept) as lis, RunningService(folder, lis, field_seconds=0.1, more=more) as service:
+    field_seconds = None if shipped else 0.1
+    with lis_process(kept) as lis, RunningService(folder, lis, field_seconds=field_seconds, more=more) as service:
         if url is not None:
             service.database = Database(url)
         service.start()
-        matrix = Matrix(service, figures, random.Random(seed))
+        matrix = Matrix(service, figures, random.Random(seed), smears if shipped else case_files)
         while sum(figures.kills.values()) < kills and time.monotonic() - begun < 60 * minutes:
             matrix.kill_once()
             print(json.dumps(figures.kills), file=sys.stderr, flush=True)
@@ -204,11 +226,12 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--minutes", type=float, default=600.0, help="no further kill after so long")
     parser.add_argument("--postgresql", action="store_true", help="our database on a private PostgreSQL")
+    parser.add_argument("--shipped", action="store_true", help="with the shipped detector, and drawn smears")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="sphero-matrix-") as folder, database(postgresql=options.postgresql) as url:
-        figures = run(Path(folder), url, options.kills, options.minutes, options.seed)
+        figures = run(Path(folder), url, options.kills, options.minutes, options.seed, shipped=options.shipped)
         if figures.problems:
             print((Path(folder) / "output.txt").read_text()[-4000:], file=sys.stderr)
     print(json.dumps(asdict(figures), indent=2))
