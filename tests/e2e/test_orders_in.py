@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import hl7
@@ -112,5 +113,6 @@ def test_a_stop_closes_the_listener(service: RunningService, orders_port: int) -
     """Runs last: the service is gone afterwards."""
     with socket.create_connection(("127.0.0.1", orders_port), 5) as idle:
         assert service.stop() < 10
-        assert idle.recv(1) == b""
+        with suppress(ConnectionResetError):  # where it stops before it has taken the connection
+            assert idle.recv(1) == b""
     assert service.read(lambda work: work.cases.list([CaseState.HELD])) == ()
