@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -46,10 +47,7 @@ class ReportPictures:
             for number, cell in enumerate(result.findings.cells, start=1)
             if cell.cell_class.is_red_cell and not cell.touches_border
         ]
-        spherocytes = [each for each in red if each[2].cell_class is CellClass.SPHEROCYTE]
-        surest = sorted(spherocytes, key=lambda each: sureness(each[2]), reverse=True)[:MOST_CELLS]
-        doubtful = [each for each in red if DOUBTFUL[0] <= spherocyte_score(each[2]) < DOUBTFUL[1]]
-        unsure = sorted(doubtful, key=lambda each: abs(spherocyte_score(each[2]) - 0.5))[:MOST_CELLS]
+        surest, unsure = galleries(red)
         return (
             tuple(shown for each in surest if (shown := self._cell(*each)) is not None),
             tuple(shown for each in unsure if (shown := self._cell(*each)) is not None),
@@ -95,11 +93,26 @@ class ReportPictures:
         return self._images[key]
 
 
+Chosen = tuple[FieldResult, int, Cell]
+"""A cell with its field and its number there, from 1."""
+
+
+def galleries(red: Sequence[Chosen]) -> tuple[list[Chosen], list[Chosen]]:
+    """The surest spherocytes and the most doubtful red cells; a cell that is in doubt is not shown as one of the surest."""
+    sure = [
+        each for each in red if each[2].cell_class is CellClass.SPHEROCYTE and spherocyte_score(each[2]) >= DOUBTFUL[1]
+    ]
+    doubtful = [each for each in red if DOUBTFUL[0] <= spherocyte_score(each[2]) < DOUBTFUL[1]]
+    return (
+        sorted(sure, key=lambda each: sureness(each[2]), reverse=True)[:MOST_CELLS],
+        sorted(doubtful, key=lambda each: abs(spherocyte_score(each[2]) - 0.5))[:MOST_CELLS],
+    )
+
+
 def sureness(cell: Cell) -> tuple[int, float]:
     """What the gallery is sorted by: the probability in whole tenths, and within a tenth how round the cell is.
 
-    A probability moves by some hundredths when the same cell lies elsewhere in the picture; an order by these alone is chance, and puts a dense cell
-    that is drawn out before a round one.
+    Differences of hundredths say little: an order by these alone puts a dense cell that is drawn out before a round one.
     """
     circularity = cell.measures.circularity if cell.measures is not None else 0.0
     return int(10 * spherocyte_score(cell)), 0.0 if math.isnan(circularity) else circularity

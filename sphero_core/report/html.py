@@ -34,7 +34,7 @@ def report_html(content: ReportContent) -> str:
         _bullets("Limitations", content.remarks),
         _bullets("Image quality", content.quality),
         _cells(SUREST, content.certain, LEGEND),
-        _cells(UNSURE, content.doubtful),
+        _cells(UNSURE, content.doubtful, "" if content.certain else LEGEND),
         _overlays(content),
         _versions(content),
         f"<h2>Method</h2>{_facts(content.model)}",

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import httpx
 
+from flows.model_child import WORKERS
 from tests.bench.processes import memory_mib
 from tests.bench.table import Row
 from tests.lis_process import lis_process, received
@@ -21,7 +22,7 @@ from tests.running import Prefect, RunningService, case_files, manifest
 
 CASES, FIELDS = 100, 20
 FIELD_SECONDS = 0.3
-AT_A_TIME = 2  # fields in the model's process
+AT_A_TIME = WORKERS
 LOOK_SECONDS = 5.0
 USABLE_SECONDS = 5.0
 MEMORY_MIB = 1024.0

@@ -7,13 +7,14 @@ import subprocess
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 
 from flows.report_pdf import report_pdf
-from flows.report_pictures import sureness
+from flows.report_pictures import galleries, sureness
 from sphero_core.report.content import DECISION_SUPPORT, ReportContent, ShownPicture, VersionLine
 from sphero_core.report.html import report_html
 from sphero_core.report.interval_drawing import interval_svg
@@ -122,6 +123,25 @@ def test_the_interval_is_drawn_to_scale(percent: float, interval: tuple[float, f
     assert float(centre) == pytest.approx(20 + percent * scale, abs=0.1)
     assert float(low) == pytest.approx(20 + interval[0] * scale, abs=0.1)
     assert float(high) == pytest.approx(20 + interval[1] * scale, abs=0.1)
+
+
+def test_a_cell_in_doubt_is_not_among_the_surest() -> None:
+    field: Any = None  # only looked at when its picture is cut
+    red = [
+        (field, number, Cell(cell_class, score, 0.97, 0, 0, np.ones((2, 2), np.bool_)))
+        for number, (cell_class, score) in enumerate(
+            [
+                (CellClass.SPHEROCYTE, 0.81),
+                (CellClass.SPHEROCYTE, 0.74),
+                (CellClass.RBC, 0.55),
+                (CellClass.RBC, 0.96),
+            ],
+            start=1,
+        )
+    ]
+    surest, unsure = galleries(red)
+    assert [number for _, number, _ in surest] == [1]
+    assert [number for _, number, _ in unsure] == [3, 2]
 
 
 def test_the_gallery_goes_by_tenths_of_probability_and_then_by_roundness() -> None:
