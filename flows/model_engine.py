@@ -82,7 +82,7 @@ def load_engine(argument: str, live: Callable[[], None]) -> DetectorEngine:
     """Verify a bundle, import TensorFlow and load the network; `argument` as of `engine_argument`."""
     given = json.loads(argument)
     bundle = load_bundle(Path(given["bundle"]))
-    # A pass that is split over all cores spends a fifth more on splitting, and leaves some idle between its steps. Several at a
+    # A pass that is split over all cores spends more on splitting, and leaves some idle between its steps. Several at a
     # time on few threads each fill them.
     threads = -(-len(os.sched_getaffinity(0)) // WORKERS)
     detector = load_detector(bundle, threads=threads, passes=WORKERS)
